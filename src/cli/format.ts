@@ -1,0 +1,61 @@
+/** Operations, results and tables as text for people. */
+import colors from 'picocolors';
+import type { OwnershipTable, Result, Step } from '../program/index.ts';
+
+const LIST_MAX = 16;
+
+/** As in a program text: "@1 cpu_read 0 0 4". */
+export function stepText(step: Step): string {
+  const prefix = step.process === 0 ? [] : [`@${step.process}`];
+  return [...prefix, step.operation.name, ...step.words].join(' ');
+}
+
+/** "ret 0  cpages 4  data 1 2 3 4"; long lists are cut. */
+export function resultText(result: Result): string {
+  return Object.entries(result)
+    .map(([name, value]) => `${colors.dim(name)} ${valueText(value)}`)
+    .join('  ');
+}
+
+function valueText(value: unknown): string {
+  if (!Array.isArray(value)) return String(value);
+  const shown = value.slice(0, LIST_MAX).map(String).join(' ');
+  return value.length > LIST_MAX ? `${shown} … (${value.length})` : shown;
+}
+
+/** Lines of columns that are as wide as they need to be; the first line is a heading. */
+export function columnLines(rows: readonly (readonly string[])[]): string[] {
+  const widths: number[] = [];
+  for (const row of rows) {
+    row.forEach((cell, i) => {
+      widths[i] = Math.max(widths[i] ?? 0, cell.length);
+    });
+  }
+  return rows.map((row, at) => {
+    const line = row
+      .map((cell, i) => cell.padEnd(widths[i]!))
+      .join('  ')
+      .trimEnd();
+    return at === 0 ? colors.bold(line) : line;
+  });
+}
+
+/** The table of pages; columns in which nothing stands are left out. */
+export function tableLines({ columns, rows }: OwnershipTable): string[] {
+  const kept = columns
+    .map((_, i) => i)
+    .filter((i) => columns[i]!.startsWith('process') || rows.some((row) => row.mappings[i] !== ''));
+  const heading = ['buffer', 'pages', 'where', 'owner', ...kept.map((i) => columns[i]!)];
+  const lines = rows.map((row) => [
+    String(row.buffer),
+    row.first === row.last ? String(row.first) : `${row.first}-${row.last}`,
+    row.where === '' ? 'nowhere' : row.where,
+    row.owner === '' ? '-' : row.owner,
+    ...kept.map((i) => (row.mappings[i] === '' ? '-' : row.mappings[i]!)),
+  ]);
+  return columnLines([heading, ...lines]);
+}
+
+export function indented(lines: readonly string[], by = '  '): string[] {
+  return lines.map((line) => `${by}${line}`);
+}

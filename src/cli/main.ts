@@ -1,0 +1,138 @@
+#!/usr/bin/env node
+/** The command line: finds the command, checks its flags, and turns what goes wrong into one line. */
+import { readFileSync } from 'node:fs';
+import { parseArgs, stripVTControlCharacters } from 'node:util';
+import {
+  type ArgsDef,
+  type CommandDef,
+  defineCommand,
+  renderUsage,
+  runCommand as runCitty,
+} from 'citty';
+import { SimError } from '../core/errors.ts';
+import { InputError } from '../node/read-text.ts';
+import { ProgramError } from '../program/index.ts';
+import { conformanceCommand } from './conformance.ts';
+import { demoCommand } from './demo.ts';
+import {
+  EXIT_DIFFERENT,
+  EXIT_INTERRUPTED,
+  EXIT_OK,
+  EXIT_PIPE,
+  EXIT_USAGE,
+  UsageError,
+} from './errors.ts';
+import { Progress, print, printError } from './output.ts';
+import { runCommand } from './run.ts';
+
+const COMMANDS: ReadonlyMap<string, CommandDef> = new Map<string, CommandDef>([
+  ['run', runCommand as unknown as CommandDef],
+  ['conformance', conformanceCommand as unknown as CommandDef],
+  ['demo', demoCommand],
+]);
+
+const description = 'An emulator of Linux heterogeneous memory management';
+
+async function main(argv: readonly string[]): Promise<number> {
+  const [name, ...rest] = argv;
+  if (name === undefined) {
+    printError(`expected a command: ${[...COMMANDS.keys()].join(', ')}; see hmmlab --help`);
+    return EXIT_USAGE;
+  }
+  if (name === '--help' || name === '-h' || name === 'help') {
+    const subCommands = Object.fromEntries(COMMANDS);
+    await printUsage(defineCommand({ meta: { name: 'hmmlab', description }, subCommands }));
+    return EXIT_OK;
+  }
+  if (name === '--version') {
+    print(packageVersion());
+    return EXIT_OK;
+  }
+  const command = COMMANDS.get(name);
+  if (command === undefined) {
+    const what = name.startsWith('-') ? 'flag' : 'command';
+    const names = [...COMMANDS.keys()].join(', ');
+    throw new UsageError(`unknown ${what} ${JSON.stringify(name)}; expected one of ${names}`);
+  }
+  if (rest.includes('--help') || rest.includes('-h')) {
+    await printUsage(command, defineCommand({ meta: { name: 'hmmlab' } }));
+    return EXIT_OK;
+  }
+  checkFlags(name, command, rest);
+  const { result } = await runCitty(command, { rawArgs: [...rest] });
+  return typeof result === 'number' ? result : EXIT_OK;
+}
+
+async function printUsage(command: CommandDef, parent?: CommandDef): Promise<void> {
+  const text = await renderUsage(command, parent);
+  print(process.stdout.isTTY === true ? text : stripVTControlCharacters(text));
+}
+
+function packageVersion(): string {
+  const path = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(path, 'utf8')) as { readonly version: string }).version;
+}
+
+/** citty takes any flag, and a value that is missing for an empty one; we do not. */
+function checkFlags(name: string, command: CommandDef, argv: readonly string[]): void {
+  const defined = command.args as ArgsDef;
+  const flags = Object.entries(defined).filter(([, arg]) => arg.type !== 'positional');
+  const positionals = Object.keys(defined).filter((key) => defined[key]!.type === 'positional');
+  const options = Object.fromEntries(
+    flags.map(([key, arg]) => [
+      key,
+      { type: arg.type === 'boolean' ? 'boolean' : 'string' } as const,
+    ]),
+  );
+  let given: string[];
+  try {
+    given = parseArgs({ args: [...argv], options, allowPositionals: true }).positionals;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.replace(/\. To specify .*$/s, '') : '';
+    throw new UsageError(`${name}: ${reason.replace(/[.\s]+$/, '')}; see hmmlab ${name} --help`);
+  }
+  const wanted = positionals.map((key) => key.toUpperCase()).join(' ');
+  if (given.length < positionals.length) {
+    throw new UsageError(`${name}: expected ${wanted}; see hmmlab ${name} --help`);
+  }
+  if (given.length > positionals.length && !MANY_FILES.has(name)) {
+    const extra = JSON.stringify(given[positionals.length]);
+    throw new UsageError(
+      `${name}: expected ${wanted === '' ? 'no file' : wanted}; found also ${extra}`,
+    );
+  }
+}
+
+/** Commands that take as many files as there are. */
+const MANY_FILES: ReadonlySet<string> = new Set(['conformance']);
+
+/** One line on what went wrong, and the exit code. */
+function report(error: unknown): number {
+  if (error instanceof UsageError || error instanceof InputError || error instanceof ProgramError) {
+    printError(error.message);
+    return EXIT_USAGE;
+  }
+  if (error instanceof SimError) {
+    printError(error.message);
+    return EXIT_DIFFERENT;
+  }
+  printError(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  return EXIT_DIFFERENT;
+}
+
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(EXIT_PIPE);
+    throw error;
+  });
+}
+process.on('SIGINT', () => {
+  new Progress().clear();
+  process.exit(EXIT_INTERRUPTED);
+});
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.exitCode = report(error);
+}

@@ -1,0 +1,22 @@
+import type { Machine } from './machine.ts';
+import type { Process } from './process.ts';
+import type { Task } from './sched/task.ts';
+import type { Page, Va } from './units.ts';
+
+/** Something a process has opened; closed when the process exits, after its memory is gone. */
+export interface OpenFile {
+  /** The last reference is gone: the file operation `release`. */
+  release(): Task<void>;
+}
+
+/** A driver as the machine sees it. Its own calls (ioctls) are its own. */
+export interface Driver {
+  /** For people; unique in a machine. */
+  readonly name: string;
+  /** Registers pagemaps; called once, by `machine.attach`. */
+  attach(machine: Machine): void;
+  /** References on pages that the driver holds beyond any mapping, such as pins; for `verify`. */
+  heldReferences?(): ReadonlyMap<Page, number>;
+  /** How the driver's own page table maps an address, for tables: "rw", "r", or null. */
+  mappingOf?(process: Process, va: Va): string | null;
+}

@@ -1,0 +1,101 @@
+/**
+ * What migrate_vma and its neighbours do changed over the years. A machine is made for one era, and
+ * the code asks the era's table instead of testing versions.
+ *
+ * Each rule names the release, and where there is one the commit, that changed it.
+ */
+import { SimError } from './errors.ts';
+
+export type EraName = 'v5.6' | 'v5.7' | 'v5.10' | 'v6.1' | 'v6.12';
+
+/** How migrate_vma's collect step chooses pages. */
+export type SelectionRule =
+  /** Whatever device page is found, whoever owns it (until v5.6). */
+  | 'any-owner'
+  /** `src_owner`: that owner's device pages, or without it ordinary pages (v5.7, 800bb1c8dc80). */
+  | 'src-owner'
+  /** `flags` say which kinds, `pgmap_owner` whose (v5.9, 5143192cd410). */
+  | 'flags';
+
+export interface Era {
+  readonly name: EraName;
+  readonly selection: SelectionRule;
+  /** MMU_NOTIFY_MIGRATE with an owner instead of MMU_NOTIFY_CLEAR without (v5.9, 998427b3ad2c). */
+  readonly migrateEvent: boolean;
+  /** Holes of file mappings are collected too (until v5.8). */
+  readonly collectsFileHoles: boolean;
+  /** A page whose lock is taken is dropped in collect; before, a prepare step tried again (v5.16). */
+  readonly dropsLockedInCollect: boolean;
+  /** Anonymous pages know whether they are exclusive to one process: PG_anon_exclusive (v5.19). */
+  readonly anonExclusive: boolean;
+  /** Collect passes the dirty bit of an entry on to the page (v6.1). */
+  readonly collectKeepsDirty: boolean;
+  /** Device-coherent pages and MIGRATE_VMA_SELECT_DEVICE_COHERENT exist (v6.0). */
+  readonly deviceCoherent: boolean;
+  /** `migrate_vma.fault_page`, and a CPU fault holds a reference meanwhile (v6.1, 16ce101db85d). */
+  readonly faultPage: boolean;
+  /** Reference count of a device page on its driver's free list (0 since v6.1, before 1). */
+  readonly freeDevicePageRefs: 0 | 1;
+  /** migrate_device_range exists (v6.1, e778406b40db). */
+  readonly migrateDeviceRange: boolean;
+  /** make_device_exclusive_range exists (v5.14). */
+  readonly deviceExclusive: boolean;
+  /** hmm_range_fault brings another owner's page home instead of answering -EFAULT (v5.19). */
+  readonly hmmFaultsForeign: boolean;
+  /** mprotect gives write permission back to clean exclusive pages too (between v6.1 and v6.12). */
+  readonly upgradesCleanPages: boolean;
+}
+
+const V5_6: Era = Object.freeze<Era>({
+  name: 'v5.6',
+  selection: 'any-owner',
+  migrateEvent: false,
+  collectsFileHoles: true,
+  dropsLockedInCollect: false,
+  anonExclusive: false,
+  collectKeepsDirty: false,
+  deviceCoherent: false,
+  faultPage: false,
+  freeDevicePageRefs: 1,
+  migrateDeviceRange: false,
+  deviceExclusive: false,
+  hmmFaultsForeign: false,
+  upgradesCleanPages: false,
+});
+const V5_7: Era = Object.freeze<Era>({ ...V5_6, name: 'v5.7', selection: 'src-owner' });
+const V5_10: Era = Object.freeze<Era>({
+  ...V5_7,
+  name: 'v5.10',
+  selection: 'flags',
+  migrateEvent: true,
+  collectsFileHoles: false,
+});
+const V6_1: Era = Object.freeze<Era>({
+  ...V5_10,
+  name: 'v6.1',
+  dropsLockedInCollect: true,
+  anonExclusive: true,
+  collectKeepsDirty: true,
+  deviceCoherent: true,
+  faultPage: true,
+  freeDevicePageRefs: 0,
+  migrateDeviceRange: true,
+  deviceExclusive: true,
+  hmmFaultsForeign: true,
+});
+const V6_12: Era = Object.freeze<Era>({ ...V6_1, name: 'v6.12', upgradesCleanPages: true });
+
+/** All eras, oldest first. */
+export const ERAS: readonly Era[] = Object.freeze([V5_6, V5_7, V5_10, V6_1, V6_12]);
+
+export const DEFAULT_ERA: EraName = 'v6.1';
+
+/** The table of an era. Throws a `SimError` (`unknown-era`) for a name that is none. */
+export function eraNamed(name: string): Era {
+  const era = ERAS.find((candidate) => candidate.name === name);
+  if (era === undefined) {
+    const names = ERAS.map((known) => known.name).join(', ');
+    throw new SimError('unknown-era', `unknown era ${name}; expected one of ${names}`);
+  }
+  return era;
+}

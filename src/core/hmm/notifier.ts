@@ -1,0 +1,240 @@
+/**
+ * MMU notifiers: how drivers hear that page-table entries they mirror are about to change.
+ *
+ * Reference: mm/mmu_notifier.c and include/linux/mmu_notifier.h of Linux 6.1. A driver inserts an
+ * interval; whoever changes entries calls start before and end after. The sequence protocol lets a
+ * driver read entries without a lock and notice that it was overtaken:
+ *   seq = mmuIntervalReadBegin(n)      waits while an invalidation is running
+ *   ... hmmRangeFault ...
+ *   under the driver's lock: if (mmuIntervalReadRetry(n, seq)) start again
+ */
+import { EINVAL, EOVERFLOW } from '../errno.ts';
+import type { Kernel } from '../kernel.ts';
+import type { Mm } from '../mm/mm.ts';
+import type { Owner } from '../pagemap/pagemap.ts';
+import type { MaybeTask, Task } from '../sched/task.ts';
+import { WaitQueue } from '../sched/wait-queue.ts';
+import { TASK_SIZE, type Va } from '../units.ts';
+
+/** Why entries change: enum mmu_notifier_event. */
+export type NotifyEvent =
+  | 'unmap'
+  | 'clear'
+  | 'protection_vma'
+  | 'protection_page'
+  | 'soft_dirty'
+  | 'release'
+  | 'migrate'
+  | 'exclusive';
+
+/** struct mmu_notifier_range: [start, end) and who is behind it. */
+export interface NotifierRange {
+  readonly mm: Mm;
+  readonly start: Va;
+  readonly end: Va;
+  readonly event: NotifyEvent;
+  /** Of `migrate` and `exclusive`: who migrates, so that a driver may ignore its own. */
+  readonly owner: Owner | null;
+}
+
+/** struct mmu_interval_notifier_ops. */
+export interface IntervalNotifierOps {
+  /** For people, in events and reports. */
+  readonly name: string;
+  /**
+   * Entries in `range` are about to change. Under its own lock the driver calls
+   * `mmuIntervalSetSeq(notifier, seq)` and drops what it has mapped there. May return true without
+   * that only for a migration by its own owner. May sleep on a mutex.
+   */
+  invalidate(notifier: IntervalNotifier, range: NotifierRange, seq: number): MaybeTask<boolean>;
+}
+
+/** struct mmu_interval_notifier: watches [start, end) of one address space. */
+export class IntervalNotifier {
+  readonly mm: Mm;
+  readonly start: Va;
+  readonly end: Va;
+  readonly ops: IntervalNotifierOps;
+  /** Always odd. */
+  invalidateSeq: number;
+
+  constructor(mm: Mm, start: Va, end: Va, ops: IntervalNotifierOps, invalidateSeq: number) {
+    this.mm = mm;
+    this.start = start;
+    this.end = end;
+    this.ops = ops;
+    this.invalidateSeq = invalidateSeq;
+  }
+}
+
+type Deferred = { readonly notifier: IntervalNotifier; readonly insert: boolean };
+
+/** struct mmu_notifier_subscriptions: the notifiers of one address space. */
+export class NotifierSubscriptions {
+  /** Odd while an invalidation is running that some interval overlaps. */
+  invalidateSeq = 2;
+  activeInvalidations = 0;
+  readonly #kernel: Kernel;
+  readonly #intervals: IntervalNotifier[] = [];
+  readonly #deferred: Deferred[] = [];
+  readonly #waiters: WaitQueue;
+
+  constructor(kernel: Kernel, pid: number) {
+    this.#kernel = kernel;
+    this.#waiters = new WaitQueue(
+      kernel.scheduler,
+      () => `the end of an invalidation in process ${pid}`,
+    );
+  }
+
+  get intervals(): readonly IntervalNotifier[] {
+    return this.#intervals;
+  }
+
+  get isInvalidating(): boolean {
+    return (this.invalidateSeq & 1) !== 0;
+  }
+
+  /** mmu_interval_notifier_insert. */
+  insert(mm: Mm, start: Va, end: Va, ops: IntervalNotifierOps): IntervalNotifier | number {
+    if (end <= start) return -EOVERFLOW;
+    if (!mm.alive) return -EINVAL;
+    let seq: number;
+    if (this.activeInvalidations === 0) seq = this.invalidateSeq - 1;
+    else {
+      // An invalidation that nobody heard is running: it must look invalidating to the newcomer.
+      const deferred = this.isInvalidating;
+      this.invalidateSeq |= 1;
+      seq = this.invalidateSeq;
+      if (deferred) {
+        const notifier = new IntervalNotifier(mm, start, end, ops, seq);
+        this.#deferred.push({ notifier, insert: true });
+        return notifier;
+      }
+    }
+    const notifier = new IntervalNotifier(mm, start, end, ops, seq);
+    this.#intervals.push(notifier);
+    return notifier;
+  }
+
+  /** mmu_interval_notifier_remove: no callback runs for it once this is over. */
+  *remove(notifier: IntervalNotifier): Task<void> {
+    if (!this.isInvalidating) {
+      const at = this.#intervals.indexOf(notifier);
+      if (at >= 0) this.#intervals.splice(at, 1);
+      return;
+    }
+    const pending = this.#deferred.findIndex(
+      (entry) => entry.insert && entry.notifier === notifier,
+    );
+    if (pending >= 0) {
+      this.#deferred.splice(pending, 1);
+      return;
+    }
+    this.#deferred.push({ notifier, insert: false });
+    const seq = this.invalidateSeq;
+    while (this.invalidateSeq === seq) yield this.#waiters;
+  }
+
+  /**
+   * Entries of `range` are about to change: mmu_notifier_invalidate_range_start. Returns undefined,
+   * or a task to finish where a driver has to sleep.
+   */
+  start(range: NotifierRange): Task<undefined> | undefined {
+    if (this.#kernel.events.listening) this.#kernel.events.invalidateBegin(range);
+    this.activeInvalidations++;
+    return this.#callFrom(0, range);
+  }
+
+  /** mmu_notifier_invalidate_range_end. */
+  end(range: NotifierRange): void {
+    this.activeInvalidations--;
+    if (this.activeInvalidations === 0 && this.isInvalidating) {
+      this.invalidateSeq++;
+      this.#applyDeferred();
+      this.#waiters.wakeAll();
+    }
+    if (this.#kernel.events.listening) this.#kernel.events.invalidateEnd(range);
+  }
+
+  *readBegin(notifier: IntervalNotifier): Task<number> {
+    const seq = notifier.invalidateSeq;
+    while (seq === this.invalidateSeq) yield this.#waiters;
+    return seq;
+  }
+
+  #callFrom(first: number, range: NotifierRange): Task<undefined> | undefined {
+    const intervals = this.#intervals;
+    for (let i = first; i < intervals.length; i++) {
+      const notifier = intervals[i]!;
+      if (notifier.start >= range.end || notifier.end <= range.start) continue;
+      this.invalidateSeq |= 1;
+      const seqBefore = notifier.invalidateSeq;
+      const result = notifier.ops.invalidate(notifier, range, this.invalidateSeq);
+      if (typeof result === 'object') return this.#finishFrom(i, result, range, seqBefore);
+      if (this.#kernel.events.listening) this.#tell(notifier, range, seqBefore);
+    }
+    return undefined;
+  }
+
+  *#finishFrom(
+    index: number,
+    running: Task<boolean>,
+    range: NotifierRange,
+    seqBefore: number,
+  ): Task<undefined> {
+    const notifier = this.#intervals[index]!;
+    yield* running;
+    if (this.#kernel.events.listening) this.#tell(notifier, range, seqBefore);
+    const rest = this.#callFrom(index + 1, range);
+    if (rest !== undefined) yield* rest;
+    return undefined;
+  }
+
+  #tell(notifier: IntervalNotifier, range: NotifierRange, seqBefore: number): void {
+    const ignored = notifier.invalidateSeq === seqBefore && seqBefore !== this.invalidateSeq;
+    this.#kernel.events.notified(range, notifier.ops.name, ignored);
+  }
+
+  #applyDeferred(): void {
+    for (const { notifier, insert } of this.#deferred.splice(0)) {
+      if (insert) this.#intervals.push(notifier);
+      else {
+        const at = this.#intervals.indexOf(notifier);
+        if (at >= 0) this.#intervals.splice(at, 1);
+      }
+    }
+  }
+}
+
+/**
+ * Watches [start, end) of `mm`; without bounds, all of it. Returns the notifier, or -EOVERFLOW for
+ * an empty range, -EINVAL where the process is gone.
+ */
+export function mmuIntervalNotifierInsert(
+  mm: Mm,
+  ops: IntervalNotifierOps,
+  start: Va = 0,
+  end: Va = TASK_SIZE,
+): IntervalNotifier | number {
+  return mm.notifiers.insert(mm, start, end, ops);
+}
+
+export function mmuIntervalNotifierRemove(notifier: IntervalNotifier): Task<void> {
+  return notifier.mm.notifiers.remove(notifier);
+}
+
+/** Called by `invalidate`, under the driver's lock. */
+export function mmuIntervalSetSeq(notifier: IntervalNotifier, seq: number): void {
+  notifier.invalidateSeq = seq;
+}
+
+/** Waits while an invalidation of the interval is running; returns the sequence to check later. */
+export function mmuIntervalReadBegin(notifier: IntervalNotifier): Task<number> {
+  return notifier.mm.notifiers.readBegin(notifier);
+}
+
+/** True if what was read since `mmuIntervalReadBegin` may be stale. Call under the driver's lock. */
+export function mmuIntervalReadRetry(notifier: IntervalNotifier, seq: number): boolean {
+  return notifier.invalidateSeq !== seq;
+}

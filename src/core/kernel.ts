@@ -1,0 +1,59 @@
+/**
+ * What every part of the emulated kernel can reach: the rules of its era, memory, the scheduler,
+ * address spaces and pagemaps. The machine makes one; code below takes it as an argument.
+ */
+import type { Era } from './era.ts';
+import type { EventBus } from './events/bus.ts';
+import { Frames } from './memory/frames.ts';
+import { Pages } from './memory/pages.ts';
+import { Mappings } from './mm/mapping.ts';
+import type { Mm } from './mm/mm.ts';
+import type { DevPagemap } from './pagemap/pagemap.ts';
+import type { Scheduler } from './sched/scheduler.ts';
+import type { Page } from './units.ts';
+
+export interface KernelOptions {
+  readonly era: Era;
+  readonly pageSize: number;
+  readonly ramBytes: number;
+  readonly scheduler: Scheduler;
+  readonly events: EventBus;
+}
+
+export class Kernel {
+  readonly era: Era;
+  /** Bytes of a page. */
+  readonly pageSize: number;
+  readonly scheduler: Scheduler;
+  readonly events: EventBus;
+  readonly frames: Frames;
+  readonly pages: Pages;
+  readonly mappings: Mappings;
+  /** Address spaces that are alive. */
+  readonly mms: Set<Mm>;
+  readonly pagemaps: DevPagemap[];
+
+  constructor(options: KernelOptions) {
+    this.era = options.era;
+    this.pageSize = options.pageSize;
+    this.scheduler = options.scheduler;
+    this.events = options.events;
+    this.frames = new Frames(options.pageSize);
+    this.mappings = new Mappings();
+    this.mms = new Set();
+    this.pagemaps = [];
+    this.pages = new Pages({
+      ramPages: Math.floor(options.ramBytes / options.pageSize),
+      freeDevicePageRefs: options.era.freeDevicePageRefs,
+      scheduler: options.scheduler,
+      frames: this.frames,
+      onFree: (page: Page) => {
+        if (this.events.listening) this.events.pageFree(page, this.pages.pagemapOf(page));
+      },
+    });
+  }
+
+  forgetPagemap(pagemap: DevPagemap): void {
+    this.pagemaps.splice(this.pagemaps.indexOf(pagemap), 1);
+  }
+}

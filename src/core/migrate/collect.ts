@@ -1,0 +1,162 @@
+/**
+ * First step of setup: which pages of a range take part. This is where the eras differ most.
+ * Reference: migrate_vma_collect_pmd in mm/migrate_device.c (6.1), mm/migrate.c (before 5.18).
+ */
+import type { Era } from '../era.ts';
+import { type Pages, PG_DIRTY } from '../memory/pages.ts';
+import { leafEnd, leafIndex } from '../mm/page-table.ts';
+import {
+  type Leaf,
+  PTE_DEVICE_PRIVATE,
+  PTE_DIRTY,
+  PTE_EXCLUSIVE,
+  PTE_KIND,
+  PTE_MIGRATION,
+  PTE_NONE,
+  PTE_PRESENT,
+  PTE_WRITE,
+} from '../mm/pte.ts';
+import { isAnonExclusive, pageRemoveRmap, pageTryShareAnonRmap } from '../mm/rmap.ts';
+import type { Vma } from '../mm/vma.ts';
+import type { Task } from '../sched/task.ts';
+import { NO_PAGE, type Page } from '../units.ts';
+import type { MigrateVma } from './migrate-vma.ts';
+import {
+  MIGRATE_PFN_LOCKED,
+  MIGRATE_PFN_MIGRATE,
+  MIGRATE_PFN_WRITE,
+  MIGRATE_VMA_SELECT_DEVICE_COHERENT,
+  MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+  MIGRATE_VMA_SELECT_SYSTEM,
+  migratePfn,
+} from './words.ts';
+
+/** Fills `src` for the whole range and puts migration entries where a page could be locked. */
+export function* collect(migrate: MigrateVma, vma: Vma): Task<void> {
+  const { mm } = vma;
+  const { era } = mm.kernel;
+  const event = era.migrateEvent ? 'migrate' : 'clear';
+  const owner = era.migrateEvent ? migrate.pgmapOwner : null;
+  const range = { mm, start: migrate.start, end: migrate.end, event, owner } as const;
+  const waiting = mm.notifiers.start(range);
+  if (waiting !== undefined) yield* waiting;
+  const holes = vma.file === null || era.collectsFileHoles;
+  const last = mm.vpn(migrate.end);
+  for (let vpn = mm.vpn(migrate.start); vpn < last; ) {
+    const end = leafEnd(vpn, last);
+    const leaf = mm.pageTable.leaf(vpn);
+    const index = leafIndex(vpn);
+    if (leaf === null) collectHole(migrate, end - vpn, holes);
+    else collectLeaf(migrate, era, mm.pages, leaf, index, index + end - vpn, holes);
+    vpn = end;
+  }
+  mm.notifiers.end(range);
+}
+
+function collectHole(migrate: MigrateVma, count: number, holes: boolean): void {
+  const word = holes ? MIGRATE_PFN_MIGRATE : 0;
+  const { npages } = migrate;
+  migrate.src.fill(word, npages, npages + count);
+  migrate.dst.fill(0, npages, npages + count);
+  migrate.npages += count;
+  if (holes) migrate.cpages += count;
+}
+
+function collectLeaf(
+  migrate: MigrateVma,
+  era: Era,
+  pages: Pages,
+  leaf: Leaf,
+  from: number,
+  to: number,
+  holes: boolean,
+): void {
+  for (let at = from; at < to; at++) {
+    const bits = leaf.bits[at]!;
+    const kind = bits & PTE_KIND;
+    let word = 0;
+    if (kind === PTE_NONE) {
+      if (holes) {
+        word = MIGRATE_PFN_MIGRATE;
+        migrate.cpages++;
+      }
+    } else if (kind === PTE_PRESENT && leaf.page[at] === NO_PAGE) {
+      if (selectsSystem(migrate, era)) {
+        word = MIGRATE_PFN_MIGRATE;
+        migrate.cpages++;
+      }
+    } else if (isSelected(migrate, era, pages, kind, leaf.page[at]!)) {
+      word = take(migrate, era, pages, leaf, at);
+    }
+    migrate.dst[migrate.npages] = 0;
+    migrate.src[migrate.npages++] = word;
+  }
+}
+
+function selectsSystem(migrate: MigrateVma, era: Era): boolean {
+  switch (era.selection) {
+    case 'any-owner':
+      return true;
+    case 'src-owner':
+      return migrate.pgmapOwner === null;
+    case 'flags':
+      return (migrate.flags & MIGRATE_VMA_SELECT_SYSTEM) !== 0;
+  }
+}
+
+/** The truth table of the eras, for an entry that maps a page. */
+function isSelected(
+  migrate: MigrateVma,
+  era: Era,
+  pages: Pages,
+  kind: number,
+  page: Page,
+): boolean {
+  if (kind === PTE_DEVICE_PRIVATE) {
+    const own = pages.pagemapOf(page)!.owner === migrate.pgmapOwner;
+    if (era.selection === 'any-owner') return true;
+    if (era.selection === 'src-owner') return own;
+    return own && (migrate.flags & MIGRATE_VMA_SELECT_DEVICE_PRIVATE) !== 0;
+  }
+  if (kind !== PTE_PRESENT) return false;
+  // page->mapping is NULL only for pages that no rmap walk could find.
+  if (pages.mapping[page] === 0) return false;
+  const pagemap = pages.pagemapOf(page);
+  if (pagemap === null) return selectsSystem(migrate, era);
+  return (
+    (migrate.flags & MIGRATE_VMA_SELECT_DEVICE_COHERENT) !== 0 &&
+    pagemap.owner === migrate.pgmapOwner
+  );
+}
+
+/** Takes a reference and, if it can, the page lock, and leaves a migration entry: the `src` word. */
+function take(migrate: MigrateVma, era: Era, pages: Pages, leaf: Leaf, at: number): number {
+  const page = leaf.page[at]!;
+  const bits = leaf.bits[at]!;
+  const write = (bits & PTE_WRITE) !== 0 ? MIGRATE_PFN_WRITE : 0;
+  const word = (migratePfn(page) | MIGRATE_PFN_MIGRATE | write) >>> 0;
+  if (!pages.tryLock(page)) {
+    if (era.dropsLockedInCollect) return 0;
+    // The prepare step tries once more; until then the mapping stays.
+    pages.get(page);
+    migrate.cpages++;
+    return word;
+  }
+  const exclusive = isAnonExclusive(pages, page);
+  if (exclusive && !pageTryShareAnonRmap(pages, page)) {
+    pages.unlock(page);
+    return 0;
+  }
+  migrate.cpages++;
+  let entry = PTE_MIGRATION;
+  if (write !== 0) entry |= PTE_WRITE;
+  else if (exclusive) entry |= PTE_EXCLUSIVE;
+  if ((bits & PTE_KIND) === PTE_PRESENT && (bits & PTE_DIRTY) !== 0) {
+    entry |= PTE_DIRTY;
+    if (era.collectKeepsDirty) pages.flags[page] = pages.flags[page]! | PG_DIRTY;
+  }
+  leaf.bits[at] = entry;
+  // The mapping's reference becomes ours, so the count stays.
+  pageRemoveRmap(pages, page);
+  return era.dropsLockedInCollect ? word : (word | MIGRATE_PFN_LOCKED) >>> 0;
+}

@@ -1,0 +1,81 @@
+/**
+ * Migration by page instead of by address: for drivers that must empty their memory without knowing
+ * who maps it. Reference: mm/migrate_device.c of Linux 6.1.
+ */
+import { EBUSY } from '../errno.ts';
+import type { Kernel } from '../kernel.ts';
+import type { Task } from '../sched/task.ts';
+import { NO_PAGE, type Page } from '../units.ts';
+import { finalizePages } from './finalize.ts';
+import { movePages } from './pages.ts';
+import { unmapPages } from './unmap.ts';
+import { MIGRATE_PFN_MIGRATE, migratePfn } from './words.ts';
+
+/**
+ * migrate_device_range: locks and unmaps every used page of [first, first + count). `src` gets a
+ * word a page: 0 for pages that are free, locked by others or held by others. Returns 0.
+ */
+export function* migrateDeviceRange(
+  kernel: Kernel,
+  src: Uint32Array,
+  first: Page,
+  count: number,
+): Task<number> {
+  const { pages } = kernel;
+  const { refcount } = pages;
+  const free = pages.freeDevicePageRefs;
+  for (let i = 0; i < count; i++) {
+    const page = first + i;
+    if (refcount[page]! <= free) src[i] = 0;
+    else if (!pages.tryLock(page)) src[i] = 0;
+    else {
+      pages.get(page);
+      src[i] = (migratePfn(page) | MIGRATE_PFN_MIGRATE) >>> 0;
+    }
+  }
+  yield* unmapPages(kernel, src, count, NO_PAGE);
+  return 0;
+}
+
+/** migrate_device_pages. */
+export function migrateDevicePages(
+  kernel: Kernel,
+  src: Uint32Array,
+  dst: Uint32Array,
+  count: number,
+): Task<void> {
+  return movePages(kernel, src, dst, count, null);
+}
+
+/** migrate_device_finalize. */
+export function migrateDeviceFinalize(
+  kernel: Kernel,
+  src: Uint32Array,
+  dst: Uint32Array,
+  count: number,
+): void {
+  finalizePages(kernel, src, dst, count);
+}
+
+/**
+ * migrate_device_coherent_page: brings one coherent page, on which the caller holds a reference,
+ * back to RAM. Returns 0, or -EBUSY where it is pinned or RAM is full.
+ */
+export function* migrateDeviceCoherentPage(kernel: Kernel, page: Page): Task<number> {
+  const { pages } = kernel;
+  if (!pages.tryLock(page)) yield* pages.lock(page);
+  const src = new Uint32Array([(migratePfn(page) | MIGRATE_PFN_MIGRATE) >>> 0]);
+  const dst = new Uint32Array(1);
+  yield* unmapPages(kernel, src, 1, NO_PAGE);
+  if ((src[0]! & MIGRATE_PFN_MIGRATE) === 0) return -EBUSY;
+  const fresh = pages.allocate();
+  if (fresh !== NO_PAGE) {
+    pages.tryLock(fresh);
+    dst[0] = migratePfn(fresh);
+  }
+  yield* movePages(kernel, src, dst, 1, null);
+  const moved = (src[0]! & MIGRATE_PFN_MIGRATE) !== 0;
+  if (moved) pages.copyContents(fresh, page);
+  finalizePages(kernel, src, dst, 1);
+  return moved ? 0 : -EBUSY;
+}

@@ -1,0 +1,155 @@
+/**
+ * migrate_vma: moving the pages of a range between RAM and device memory.
+ *
+ * Reference: mm/migrate_device.c of Linux 6.1. One migration is three calls under mmap_lock, and
+ * the driver works between the first two:
+ *   migrateVmaSetup     chooses pages, locks them, replaces their mappings by migration entries
+ *   (driver)            takes destination pages, locked, names them in `dst`, copies
+ *   migrateVmaPages     moves each page's identity; clears MIGRATE in `src` where that fails
+ *   migrateVmaFinalize  maps the winner again, the new page or the old, and unlocks both
+ * Failures are per page and show in `src`; only wrong arguments give an error.
+ */
+import { EINVAL } from '../errno.ts';
+import type { MigrateCause, MigrateInfo } from '../events/types.ts';
+import type { Mm } from '../mm/mm.ts';
+import { VM_SPECIAL, type Vma } from '../mm/vma.ts';
+import type { Owner } from '../pagemap/pagemap.ts';
+import type { Task } from '../sched/task.ts';
+import { NO_PAGE, type Page, type Va } from '../units.ts';
+import { collect } from './collect.ts';
+import { finalizePages } from './finalize.ts';
+import { movePages } from './pages.ts';
+import { unmapPages } from './unmap.ts';
+import { MIGRATE_PFN_MIGRATE, MIGRATE_PFN_VALID } from './words.ts';
+
+export interface MigrateVmaOptions {
+  /** The VMA that holds the range; null, as a lookup may give it, is refused with -EINVAL. */
+  readonly vma: Vma | null;
+  /** First byte; rounded down to a page. */
+  readonly start: Va;
+  /** First byte after the range; rounded down to a page. */
+  readonly end: Va;
+  /** (out) One word a page; at least `(end - start) / pageSize` long. */
+  readonly src: Uint32Array;
+  /** (in) The driver's destination pages, one word each; as long as `src`. */
+  readonly dst: Uint32Array;
+  /** Whose device pages to collect, and who the migration is by. In v5.7 this is `src_owner`. */
+  readonly pgmapOwner: Owner | null;
+  /** MIGRATE_VMA_SELECT_* bits; without meaning before v5.9. */
+  readonly flags: number;
+  /** The device page a CPU fault holds a reference on; NO_PAGE otherwise (since v6.1). */
+  readonly faultPage?: Page;
+  /** For events. */
+  readonly cause?: MigrateCause;
+}
+
+/** struct migrate_vma. */
+export class MigrateVma implements MigrateInfo {
+  readonly vma: Vma | null;
+  start: Va;
+  end: Va;
+  readonly src: Uint32Array;
+  readonly dst: Uint32Array;
+  readonly pgmapOwner: Owner | null;
+  readonly flags: number;
+  readonly faultPage: Page;
+  readonly cause: MigrateCause;
+  /** (out, setup) Pages that can move, holes included. */
+  cpages: number;
+  /** (out, setup) Pages looked at. */
+  npages: number;
+
+  constructor(options: MigrateVmaOptions) {
+    this.vma = options.vma;
+    this.start = options.start;
+    this.end = options.end;
+    this.src = options.src;
+    this.dst = options.dst;
+    this.pgmapOwner = options.pgmapOwner;
+    this.flags = options.flags;
+    this.faultPage = options.faultPage ?? NO_PAGE;
+    this.cause = options.cause ?? 'unknown';
+    this.cpages = 0;
+    this.npages = 0;
+  }
+
+  get mm(): Mm | null {
+    return this.vma?.mm ?? null;
+  }
+
+  get owner(): Owner | null {
+    return this.pgmapOwner;
+  }
+}
+
+/**
+ * migrate_vma_setup. Returns 0, or -EINVAL for a range that is empty, not within the VMA, or in a
+ * VMA that cannot be migrated, and for a fault page that is not device-private.
+ */
+export function* migrateVmaSetup(migrate: MigrateVma): Task<number> {
+  const { vma } = migrate;
+  if (vma === null || (vma.flags & VM_SPECIAL) !== 0) return -EINVAL;
+  const { mm } = vma;
+  const { kernel, pageSize } = mm;
+  const pageCount = Math.floor((migrate.end - migrate.start) / pageSize);
+  migrate.start -= migrate.start % pageSize;
+  migrate.end -= migrate.end % pageSize;
+  if (pageCount <= 0) return -EINVAL;
+  if (migrate.start < vma.start || migrate.start >= vma.end) return -EINVAL;
+  if (migrate.end <= vma.start || migrate.end > vma.end) return -EINVAL;
+  if (migrate.src.length < pageCount || migrate.dst.length < pageCount) return -EINVAL;
+  if (migrate.faultPage !== NO_PAGE && !kernel.pages.isDevicePrivate(migrate.faultPage)) {
+    return -EINVAL;
+  }
+  migrate.src.fill(0, 0, pageCount);
+  migrate.cpages = 0;
+  migrate.npages = 0;
+  const { events } = kernel;
+  if (events.listening) {
+    events.migrateBegin(migrate);
+    events.migratePhase(migrate, 'collect', 'begin');
+  }
+  yield* collect(migrate, vma);
+  if (events.listening) events.migratePhase(migrate, 'collect', 'end');
+  if (migrate.cpages > 0) {
+    if (events.listening) events.migratePhase(migrate, 'unmap', 'begin');
+    migrate.cpages = yield* unmapPages(kernel, migrate.src, migrate.npages, migrate.faultPage);
+    if (events.listening) events.migratePhase(migrate, 'unmap', 'end');
+  }
+  return 0;
+}
+
+/** migrate_vma_pages: moves each page's identity to its destination, and fills holes. */
+export function* migrateVmaPages(migrate: MigrateVma): Task<void> {
+  const { kernel } = migrate.vma!.mm;
+  const { events } = kernel;
+  if (events.listening) events.migratePhase(migrate, 'pages', 'begin');
+  yield* movePages(kernel, migrate.src, migrate.dst, migrate.npages, migrate);
+  if (events.listening) events.migratePhase(migrate, 'pages', 'end');
+}
+
+/** migrate_vma_finalize: maps the pages again, unlocks them, drops the references of setup. */
+export function migrateVmaFinalize(migrate: MigrateVma): void {
+  const { kernel } = migrate.vma!.mm;
+  const { events } = kernel;
+  if (events.listening) events.migratePhase(migrate, 'finalize', 'begin');
+  finalizePages(kernel, migrate.src, migrate.dst, migrate.npages);
+  if (!events.listening) return;
+  events.migratePhase(migrate, 'finalize', 'end');
+  events.migrateEnd(migrate, migrate.cpages, countMigrated(migrate.src, migrate.npages));
+}
+
+/** Pages that moved, holes that were filled included; call after `migrateVmaPages`. */
+export function countMigrated(src: Uint32Array, count: number): number {
+  let migrated = 0;
+  for (let i = 0; i < count; i++) if ((src[i]! & MIGRATE_PFN_MIGRATE) !== 0) migrated++;
+  return migrated;
+}
+
+/** Pages (not holes) that moved: what drivers call successful. */
+export function countMovedPages(src: Uint32Array, count: number): number {
+  const both = MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE;
+  let moved = 0;
+  for (let i = 0; i < count; i++) if ((src[i]! & both) === both) moved++;
+  return moved;
+}

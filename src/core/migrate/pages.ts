@@ -1,0 +1,116 @@
+/**
+ * Moving the identity of pages: what they belong to, where, and their flags. Contents are the
+ * driver's job. Reference: __migrate_device_pages and migrate_vma_insert_page in
+ * mm/migrate_device.c, folio_migrate_mapping in mm/migrate.c, of Linux 6.1.
+ */
+import type { Kernel } from '../kernel.ts';
+import { PG_ANON, PG_DIRTY, PG_LRU } from '../memory/pages.ts';
+import type { MemoryFile } from '../mm/memory-file.ts';
+import { leafIndex } from '../mm/page-table.ts';
+import {
+  PTE_DEVICE_PRIVATE,
+  PTE_DIRTY,
+  PTE_KIND,
+  PTE_NONE,
+  PTE_PRESENT,
+  PTE_WRITE,
+} from '../mm/pte.ts';
+import { pageAddNewAnonRmap } from '../mm/rmap.ts';
+import { VM_WRITE, type Vma } from '../mm/vma.ts';
+import type { Task } from '../sched/task.ts';
+import { NO_PAGE, type Page, type Va } from '../units.ts';
+import type { MigrateVma } from './migrate-vma.ts';
+import { MIGRATE_PFN_MIGRATE, migratePfnPage } from './words.ts';
+
+/** @param migrate null for migrations by page instead of by address */
+export function* movePages(
+  kernel: Kernel,
+  src: Uint32Array,
+  dst: Uint32Array,
+  count: number,
+  migrate: MigrateVma | null,
+): Task<void> {
+  const { era } = kernel;
+  let insertRange = null;
+  for (let i = 0; i < count; i++) {
+    const to = migratePfnPage(dst[i]!);
+    const from = migratePfnPage(src[i]!);
+    if (to === NO_PAGE) {
+      src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
+      continue;
+    }
+    if (from === NO_PAGE) {
+      if ((src[i]! & MIGRATE_PFN_MIGRATE) === 0 || migrate === null) continue;
+      const vma = migrate.vma!;
+      const va = migrate.start + i * kernel.pageSize;
+      if (insertRange === null) {
+        insertRange = {
+          mm: vma.mm,
+          start: va,
+          end: migrate.end,
+          event: era.migrateEvent ? 'migrate' : 'clear',
+          owner: era.migrateEvent ? migrate.pgmapOwner : null,
+        } as const;
+        const waiting = vma.mm.notifiers.start(insertRange);
+        if (waiting !== undefined) yield* waiting;
+      }
+      src[i] = insertPage(vma, va, to) ? MIGRATE_PFN_MIGRATE : src[i]! & ~MIGRATE_PFN_MIGRATE;
+      continue;
+    }
+    const faultPage = migrate?.faultPage ?? NO_PAGE;
+    if (!moveIdentity(kernel, from, to, from === faultPage ? 1 : 0)) {
+      src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
+    }
+  }
+  if (insertRange !== null) insertRange.mm.notifiers.end(insertRange);
+}
+
+/** migrate_folio: false, with nothing changed, where the destination is not possible or a reference too many is held. */
+function moveIdentity(kernel: Kernel, from: Page, to: Page, extraRefs: number): boolean {
+  const { pages, mappings, era } = kernel;
+  const mapping = mappings.byId(pages.mapping[from]!);
+  const file: MemoryFile | null = mapping !== null && mapping.kind === 'file' ? mapping : null;
+  // Pages of files cannot live in device memory.
+  if (file !== null && pages.isZoneDevice(to)) return false;
+  // Before v6.1 a device page has one reference of its own beside the migration's.
+  const base = pages.isZoneDevice(from) ? era.freeDevicePageRefs : 0;
+  const expected = 1 + base + extraRefs + (file !== null ? 1 : 0);
+  if (pages.refcount[from] !== expected) return false;
+  const index = pages.index[from]!;
+  pages.mapping[to] = pages.mapping[from]!;
+  pages.index[to] = index;
+  const carried = pages.flags[from]! & (PG_DIRTY | PG_ANON);
+  pages.flags[to] = pages.flags[to]! | carried;
+  if (file !== null) {
+    file.replace(index, to);
+    pages.get(to);
+    pages.put(from);
+  }
+  return true;
+}
+
+/** Maps `page` where nothing or the zero page is: migrate_vma_insert_page. False: it could not. */
+function insertPage(vma: Vma, va: Va, page: Page): boolean {
+  const { mm } = vma;
+  const { pages } = mm;
+  if (vma.file !== null) return false;
+  const vpn = mm.vpn(va);
+  const leaf = mm.pageTable.leafFor(vpn);
+  const at = leafIndex(vpn);
+  const kind = leaf.bits[at]! & PTE_KIND;
+  const replaceable = kind === PTE_NONE || (kind === PTE_PRESENT && leaf.page[at] === NO_PAGE);
+  if (!replaceable) return false;
+  const writable = (vma.flags & VM_WRITE) !== 0;
+  mm.addRss(true, 1);
+  pageAddNewAnonRmap(vma, page, va);
+  if (!pages.isZoneDevice(page)) pages.flags[page] = pages.flags[page]! | PG_LRU;
+  pages.get(page);
+  if (pages.isDevicePrivate(page)) {
+    leaf.set(at, page, PTE_DEVICE_PRIVATE | (writable ? PTE_WRITE : 0));
+  } else leaf.set(at, page, vma.pageProt | (writable ? PTE_WRITE | PTE_DIRTY : 0));
+  const { events } = mm.kernel;
+  if (events.listening) {
+    events.ownerChange(mm, va, page, null, pages.pagemapOf(page)?.owner ?? 'system');
+  }
+  return true;
+}

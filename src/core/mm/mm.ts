@@ -1,0 +1,68 @@
+/** An address space: struct mm_struct. */
+
+import { NotifierSubscriptions } from '../hmm/notifier.ts';
+import type { Kernel } from '../kernel.ts';
+import type { Pages } from '../memory/pages.ts';
+import { RwSemaphore } from '../sched/locks.ts';
+import type { Va, Vpn } from '../units.ts';
+import { PageTable } from './page-table.ts';
+import { PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './pte.ts';
+import { VM_ACCESS_FLAGS, VM_SHARED, VM_WRITE, VmaList } from './vma.ts';
+
+export class Mm {
+  readonly kernel: Kernel;
+  readonly pages: Pages;
+  readonly pageSize: number;
+  /** Number of the process it belongs to. */
+  readonly pid: number;
+  readonly vmas: VmaList;
+  readonly pageTable: PageTable;
+  /** Readers: page faults and drivers; writers: mmap, munmap, mprotect, mremap, fork, exit. */
+  readonly mmapLock: RwSemaphore;
+  readonly notifiers: NotifierSubscriptions;
+  /** Resident anonymous pages, device-private ones and those under migration included. */
+  rssAnon: number;
+  /** Resident pages of files. */
+  rssFile: number;
+  /** Something of it was pinned once, so fork must look: MMF_HAS_PINNED. */
+  hasPinned: boolean;
+  /** False once the last user has gone: mmget_not_zero fails. */
+  alive: boolean;
+
+  constructor(kernel: Kernel, pid: number) {
+    this.kernel = kernel;
+    this.pages = kernel.pages;
+    this.pageSize = kernel.pageSize;
+    this.pid = pid;
+    this.vmas = new VmaList();
+    this.pageTable = new PageTable();
+    this.mmapLock = new RwSemaphore(kernel.scheduler, `mmap_lock of process ${pid}`);
+    this.notifiers = new NotifierSubscriptions(kernel, pid);
+    this.rssAnon = 0;
+    this.rssFile = 0;
+    this.hasPinned = false;
+    this.alive = true;
+    kernel.mms.add(this);
+  }
+
+  vpn(va: Va): Vpn {
+    return va / this.pageSize;
+  }
+
+  va(vpn: Vpn): Va {
+    return vpn * this.pageSize;
+  }
+
+  /** Bits of a fresh present entry in a VMA with `flags`: vm_get_page_prot. */
+  protBits(flags: number): number {
+    if ((flags & VM_ACCESS_FLAGS) === 0) return PTE_PRESENT | PTE_PROTNONE;
+    const shared = VM_SHARED | VM_WRITE;
+    return (flags & shared) === shared ? PTE_PRESENT | PTE_WRITE : PTE_PRESENT;
+  }
+
+  /** A page counts as anonymous or as a file's; call when a mapping of it comes or goes. */
+  addRss(anonymous: boolean, count: number): void {
+    if (anonymous) this.rssAnon += count;
+    else this.rssFile += count;
+  }
+}

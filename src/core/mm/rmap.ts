@@ -1,0 +1,194 @@
+/**
+ * Reverse maps: from a page to every entry that maps it, in all address spaces.
+ *
+ * Reference: mm/rmap.c and mm/migrate.c of Linux 6.1. Adding and removing here keeps the page's
+ * mapcount and what kind of page it is; references and entries are the caller's.
+ */
+import type { Kernel } from '../kernel.ts';
+import { type Pages, PG_ANON, PG_ANON_EXCLUSIVE, PG_DIRTY } from '../memory/pages.ts';
+import type { Task } from '../sched/task.ts';
+import type { Page, Va } from '../units.ts';
+import { anonVmaPrepare } from './anon-vma.ts';
+import { leafIndex } from './page-table.ts';
+import {
+  type Leaf,
+  PTE_DEVICE_PRIVATE,
+  PTE_DIRTY,
+  PTE_EXCLUSIVE,
+  PTE_KIND,
+  PTE_MIGRATION,
+  PTE_PRESENT,
+  PTE_WRITE,
+} from './pte.ts';
+import { VM_WRITE, type Vma } from './vma.ts';
+
+export function isAnon(pages: Pages, page: Page): boolean {
+  return (pages.flags[page]! & PG_ANON) !== 0;
+}
+
+export function isAnonExclusive(pages: Pages, page: Page): boolean {
+  return (pages.flags[page]! & PG_ANON_EXCLUSIVE) !== 0;
+}
+
+/** A new page gets its first mapping: page_add_new_anon_rmap. */
+export function pageAddNewAnonRmap(vma: Vma, page: Page, va: Va): void {
+  const { pages, kernel } = vma.mm;
+  pages.mapping[page] = anonVmaPrepare(kernel.mappings, vma).id;
+  pages.index[page] = vma.pgoffOf(va);
+  pages.flags[page] =
+    pages.flags[page]! | PG_ANON | (kernel.era.anonExclusive ? PG_ANON_EXCLUSIVE : 0);
+  pages.mapcount[page] = 1;
+}
+
+/** One more entry maps an anonymous page: page_add_anon_rmap. */
+export function pageAddAnonRmap(vma: Vma, page: Page, exclusive: boolean): void {
+  const { pages } = vma.mm;
+  pages.mapcount[page] = pages.mapcount[page]! + 1;
+  if (exclusive && vma.mm.kernel.era.anonExclusive) {
+    pages.flags[page] = pages.flags[page]! | PG_ANON_EXCLUSIVE;
+  }
+}
+
+/** page_add_file_rmap. */
+export function pageAddFileRmap(pages: Pages, page: Page): void {
+  pages.mapcount[page] = pages.mapcount[page]! + 1;
+}
+
+/** page_remove_rmap. */
+export function pageRemoveRmap(pages: Pages, page: Page): void {
+  pages.mapcount[page] = pages.mapcount[page]! - 1;
+}
+
+/**
+ * fork maps an anonymous page in the child too: page_try_dup_anon_rmap. Returns false, and does
+ * nothing, where the page may be pinned, so that the child needs a copy.
+ */
+export function pageTryDupAnonRmap(vma: Vma, page: Page): boolean {
+  const { pages, kernel } = vma.mm;
+  const flags = pages.flags[page]!;
+  const asks = kernel.era.anonExclusive ? (flags & PG_ANON_EXCLUSIVE) !== 0 : true;
+  if (asks) {
+    const needsCopy =
+      vma.isCow && vma.mm.hasPinned && pages.maybePinned(page) && !pages.isDevicePrivate(page);
+    if (needsCopy) return false;
+    pages.flags[page] = flags & ~PG_ANON_EXCLUSIVE;
+  }
+  pages.mapcount[page] = pages.mapcount[page]! + 1;
+  return true;
+}
+
+/** Gives up exclusivity before a migration: page_try_share_anon_rmap. False where it may be pinned. */
+export function pageTryShareAnonRmap(pages: Pages, page: Page): boolean {
+  if (pages.maybePinned(page) && !pages.isDevicePrivate(page)) return false;
+  pages.flags[page] = pages.flags[page]! & ~PG_ANON_EXCLUSIVE;
+  return true;
+}
+
+/** The only mapping left takes the page over: page_move_anon_rmap. */
+export function pageMoveAnonRmap(vma: Vma, page: Page): void {
+  const { pages, kernel } = vma.mm;
+  pages.mapping[page] = anonVmaPrepare(kernel.mappings, vma).id;
+  if (kernel.era.anonExclusive) pages.flags[page] = pages.flags[page]! | PG_ANON_EXCLUSIVE;
+}
+
+/** Where `vma` maps the page, if it does: vma_address. */
+export function pageVa(vma: Vma, page: Page): Va {
+  return vma.start + (vma.mm.pages.index[page]! - vma.pgoff) * vma.mm.pageSize;
+}
+
+/** VMAs that may map the page, in the order in which the kernel's rmap_walk visits them. */
+export function rmapVmas(kernel: Kernel, page: Page): Vma[] {
+  const mapping = kernel.mappings.byId(kernel.pages.mapping[page]!);
+  if (mapping === null) return [];
+  const index = kernel.pages.index[page]!;
+  return mapping.vmas.filter((vma) => index >= vma.pgoff && index < vma.pgoff + vma.pages);
+}
+
+/**
+ * Replaces every mapping of a locked page by a migration entry: try_to_migrate. Mappings of pinned
+ * pages stay; look at the mapcount afterwards. Sends MMU_NOTIFY_CLEAR to each address space.
+ */
+export function* tryToMigrate(kernel: Kernel, page: Page): Task<void> {
+  const { pages } = kernel;
+  for (const vma of rmapVmas(kernel, page)) {
+    const { mm } = vma;
+    const va = pageVa(vma, page);
+    const range = { mm, start: va, end: va + mm.pageSize, event: 'clear', owner: null } as const;
+    const waiting = mm.notifiers.start(range);
+    if (waiting !== undefined) yield* waiting;
+    const vpn = mm.vpn(va);
+    const leaf = mm.pageTable.leaf(vpn);
+    let stays = false;
+    if (leaf?.maps(leafIndex(vpn), page)) {
+      stays = !replaceByMigrationEntry(pages, leaf, leafIndex(vpn), page);
+    }
+    mm.notifiers.end(range);
+    if (stays || pages.mapcount[page] === 0) return;
+  }
+}
+
+/**
+ * One mapping becomes a migration entry of the same rights. False, with nothing changed, where the
+ * page is exclusive and may be pinned. Drops the mapping's reference: the caller must hold another.
+ */
+export function replaceByMigrationEntry(
+  pages: Pages,
+  leaf: Leaf,
+  index: number,
+  page: Page,
+): boolean {
+  const bits = leaf.bits[index]!;
+  const exclusive = isAnonExclusive(pages, page);
+  if (exclusive && !pageTryShareAnonRmap(pages, page)) return false;
+  let entry = PTE_MIGRATION;
+  if ((bits & PTE_WRITE) !== 0) entry |= PTE_WRITE;
+  else if (exclusive) entry |= PTE_EXCLUSIVE;
+  if ((bits & PTE_KIND) === PTE_PRESENT && (bits & PTE_DIRTY) !== 0) {
+    entry |= PTE_DIRTY;
+    pages.flags[page] = pages.flags[page]! | PG_DIRTY;
+  }
+  leaf.bits[index] = entry;
+  pageRemoveRmap(pages, page);
+  pages.put(page);
+  return true;
+}
+
+/**
+ * Turns the migration entries of `from` into mappings of `to`, which is `from` itself where the
+ * migration failed: remove_migration_ptes. `to` carries the index and mapping already.
+ */
+export function removeMigrationPtes(kernel: Kernel, from: Page, to: Page): void {
+  const mapping = kernel.mappings.byId(kernel.pages.mapping[to]!);
+  if (mapping === null) return;
+  const index = kernel.pages.index[to]!;
+  // Nothing here sleeps, so the list cannot change under the walk.
+  for (const vma of mapping.vmas) {
+    if (index < vma.pgoff || index >= vma.pgoff + vma.pages) continue;
+    const vpn = vma.mm.vpn(pageVa(vma, to));
+    const leaf = vma.mm.pageTable.leaf(vpn);
+    if (leaf === null) continue;
+    const at = leafIndex(vpn);
+    if ((leaf.bits[at]! & PTE_KIND) !== PTE_MIGRATION || leaf.page[at] !== from) continue;
+    restore(vma, leaf, at, to);
+    const { events, pages } = kernel;
+    if (from !== to && events.listening) {
+      const home = (page: Page) => pages.pagemapOf(page)?.owner ?? 'system';
+      events.ownerChange(vma.mm, vma.mm.va(vpn), to, home(from), home(to));
+    }
+  }
+}
+
+/** remove_migration_pte: rights come from the VMA as it is now and from the migration entry. */
+function restore(vma: Vma, leaf: Leaf, at: number, page: Page): void {
+  const { pages } = vma.mm;
+  const entry = leaf.bits[at]!;
+  const writable = (entry & PTE_WRITE) !== 0 && (vma.flags & VM_WRITE) !== 0;
+  let bits = (vma.pageProt & ~PTE_WRITE) | (writable ? PTE_WRITE : 0);
+  if ((entry & PTE_DIRTY) !== 0 && (pages.flags[page]! & PG_DIRTY) !== 0) bits |= PTE_DIRTY;
+  pages.get(page);
+  if (isAnon(pages, page)) {
+    pageAddAnonRmap(vma, page, (entry & (PTE_WRITE | PTE_EXCLUSIVE)) !== 0);
+  } else pageAddFileRmap(pages, page);
+  if (pages.isDevicePrivate(page)) bits = PTE_DEVICE_PRIVATE | (bits & PTE_WRITE);
+  leaf.set(at, page, bits);
+}

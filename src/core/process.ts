@@ -1,0 +1,299 @@
+/**
+ * A process: an address space, and the loads and stores of its CPU threads.
+ *
+ * Each call comes in two forms: `load32` runs at once and must not have to wait for another task;
+ * `loadTask` is for use inside a task, with `yield*`.
+ */
+import type { OpenFile } from './driver.ts';
+import { errnoName } from './errno.ts';
+import { SimError } from './errors.ts';
+import type { Machine } from './machine.ts';
+import { userFault } from './mm/fault.ts';
+import type { Signal } from './mm/fault-flags.ts';
+import { exitMm, forkMm } from './mm/fork.ts';
+import { MemoryFile } from './mm/memory-file.ts';
+import { Mm } from './mm/mm.ts';
+import { madviseDontneed, mmapRegion, munmap } from './mm/mmap.ts';
+import { mprotect } from './mm/protect.ts';
+import {
+  type Leaf,
+  PTE_DIRTY,
+  PTE_KIND,
+  PTE_PRESENT,
+  PTE_PROTNONE,
+  PTE_WRITE,
+  PTRS_PER_PTE,
+} from './mm/pte.ts';
+import { mremap } from './mm/remap.ts';
+import { VM_READ, VM_WRITE } from './mm/vma.ts';
+import type { Task } from './sched/task.ts';
+import { NO_PAGE, type Va } from './units.ts';
+
+export type { OpenFile };
+
+/** Access rights of a mapping: read and write, read, or none. */
+export type Prot = 'rw' | 'r' | 'n';
+
+/** What `tryLoad32` and its like return where a signal would end the process. */
+export const ACCESS_SIGSEGV = -1;
+export const ACCESS_SIGBUS = -2;
+/** RAM is full: the out-of-memory killer. */
+export const ACCESS_SIGKILL = -3;
+
+/** A driver that answers faults without making progress is stopped after this many in a row. */
+const REFAULTS_MAX = 10_000;
+/** Where `mmap` looks for room when no address is given: a multiple of 2 MiB, upwards. */
+const MMAP_BASE: Va = 0x7000_0000_0000;
+const MMAP_ALIGN = 0x20_0000;
+
+export interface MmapOptions {
+  /** Length in pages. */
+  readonly pages: number;
+  /** 'rw' unless given. */
+  readonly prot?: Prot;
+  /** Where; replaces what is mapped there (MAP_FIXED). Without it, where there is room. */
+  readonly addr?: Va;
+  /** MAP_SHARED. Private unless given. */
+  readonly shared?: boolean;
+  /** A memory file; anonymous memory without. */
+  readonly file?: MemoryFile;
+}
+
+export class Process {
+  readonly machine: Machine;
+  readonly pid: number;
+  readonly mm: Mm;
+  /** Closed in order when the process exits. */
+  readonly openFiles: Set<OpenFile> = new Set();
+  #alive = true;
+  #nextAddr: Va = MMAP_BASE;
+
+  constructor(machine: Machine, pid: number) {
+    this.machine = machine;
+    this.pid = pid;
+    this.mm = new Mm(machine.kernel, pid);
+  }
+
+  get alive(): boolean {
+    return this.#alive;
+  }
+
+  /** A memory file (memfd) of `pages` pages; `firstWord(i)` is the first 32-bit value of page i. */
+  createFile(pages: number, firstWord: (index: number) => number = () => 0): MemoryFile {
+    const { kernel } = this.machine;
+    const file = new MemoryFile(kernel.pages, kernel.mappings, pages);
+    for (let i = 0; i < pages; i++) {
+      const value = firstWord(i);
+      const page = file.pageAt(i);
+      if (page === NO_PAGE) throw new SimError('limit', 'RAM is full');
+      if (value !== 0) kernel.pages.write32(page, 0, value);
+    }
+    return file;
+  }
+
+  /** Maps memory and returns its address. Throws a `SimError` (`bad-argument`) with the errno. */
+  mmap(options: MmapOptions): Va {
+    const result = this.machine.run(this.mmapTask(options));
+    if (result < 0) {
+      throw new SimError('bad-argument', `mmap failed with ${errnoName(result)}`, {
+        errno: result,
+      });
+    }
+    return result;
+  }
+
+  /** Returns the address or -errno. */
+  *mmapTask(options: MmapOptions): Task<number> {
+    const addr = options.addr ?? this.#findRoom(options.pages);
+    return yield* mmapRegion(this.mm, {
+      addr,
+      pages: options.pages,
+      prot: protBits(options.prot ?? 'rw'),
+      shared: options.shared ?? false,
+      file: options.file ?? null,
+    });
+  }
+
+  /** munmap(2) of `bytes` from `va`: 0 or -errno. */
+  munmap(va: Va, bytes: number): number {
+    return this.machine.run(this.munmapTask(va, bytes));
+  }
+
+  munmapTask(va: Va, bytes: number): Task<number> {
+    return munmap(this.mm, va, bytes);
+  }
+
+  /** mprotect(2): 0 or -errno. */
+  mprotect(va: Va, bytes: number, prot: Prot): number {
+    return this.machine.run(this.mprotectTask(va, bytes, prot));
+  }
+
+  mprotectTask(va: Va, bytes: number, prot: Prot): Task<number> {
+    return mprotect(this.mm, va, bytes, protBits(prot));
+  }
+
+  /** madvise(MADV_DONTNEED): 0 or -errno. */
+  dontneed(va: Va, bytes: number): number {
+    return this.machine.run(this.dontneedTask(va, bytes));
+  }
+
+  dontneedTask(va: Va, bytes: number): Task<number> {
+    return madviseDontneed(this.mm, va, bytes);
+  }
+
+  /** mremap(2) with MREMAP_FIXED, same length: the new address or -errno. */
+  mremap(va: Va, bytes: number, newVa: Va): number {
+    return this.machine.run(this.mremapTask(va, bytes, newVa));
+  }
+
+  mremapTask(va: Va, bytes: number, newVa: Va): Task<number> {
+    return mremap(this.mm, va, bytes, newVa);
+  }
+
+  /** The 32-bit value at `va` (a multiple of 4). Throws a `SimError` (`signal`) for a bad address. */
+  load32(va: Va): number {
+    const value = this.tryLoad32(va);
+    if (value < 0) throw signalError(value, va, 'load');
+    return value;
+  }
+
+  /** Stores a 32-bit value. Throws a `SimError` (`signal`) for a bad address. */
+  store32(va: Va, value: number): void {
+    const result = this.tryStore32(va, value);
+    if (result < 0) throw signalError(result, va, 'store');
+  }
+
+  /** The value (>= 0), or ACCESS_SIGSEGV, ACCESS_SIGBUS, ACCESS_SIGKILL. */
+  tryLoad32(va: Va): number {
+    const value = this.#loadPresent(va);
+    return value >= 0 ? value : this.machine.run(this.loadTask(va));
+  }
+
+  /** 0, or ACCESS_SIGSEGV, ACCESS_SIGBUS, ACCESS_SIGKILL. */
+  tryStore32(va: Va, value: number): number {
+    return this.#storePresent(va, value) ? 0 : this.machine.run(this.storeTask(va, value));
+  }
+
+  *loadTask(va: Va): Task<number> {
+    for (let faults = 0; ; faults++) {
+      const value = this.#loadPresent(va);
+      if (value >= 0) return value;
+      const signal = yield* this.#fault(va, false, faults);
+      if (signal !== null) return signalCode(signal);
+    }
+  }
+
+  *storeTask(va: Va, value: number): Task<number> {
+    for (let faults = 0; !this.#storePresent(va, value); faults++) {
+      const signal = yield* this.#fault(va, true, faults);
+      if (signal !== null) return signalCode(signal);
+    }
+    return 0;
+  }
+
+  /** A child with a copy of this address space; it has no open files of its own. */
+  fork(): Process {
+    const child = this.machine.run(this.forkTask());
+    if (typeof child === 'number') {
+      throw new SimError('limit', `fork failed with ${errnoName(child)}`, { errno: child });
+    }
+    return child;
+  }
+
+  /** The child, or -ENOMEM. */
+  *forkTask(): Task<Process | number> {
+    const child = this.machine.createProcess();
+    child.#nextAddr = this.#nextAddr;
+    const result = yield* forkMm(this.mm, child.mm);
+    if (result === 0) return child;
+    yield* child.exitTask();
+    return result;
+  }
+
+  exit(): void {
+    this.machine.run(this.exitTask());
+  }
+
+  /** Ends the process: first its memory goes, then its files are closed. */
+  *exitTask(): Task<void> {
+    if (!this.#alive) return;
+    this.#alive = false;
+    yield* exitMm(this.mm);
+    for (const file of this.openFiles) yield* file.release();
+    this.openFiles.clear();
+    this.machine.processes.delete(this.pid);
+  }
+
+  #findRoom(pages: number): Va {
+    const { pageSize } = this.machine;
+    const bytes = Math.ceil((pages * pageSize) / MMAP_ALIGN) * MMAP_ALIGN;
+    while (this.mm.vmas.overlapping(this.#nextAddr, this.#nextAddr + bytes).length > 0) {
+      this.#nextAddr += MMAP_ALIGN;
+    }
+    const addr = this.#nextAddr;
+    // A gap keeps buffers apart, so that running over the end of one shows.
+    this.#nextAddr += bytes + MMAP_ALIGN;
+    return addr;
+  }
+
+  /** What the memory management unit does on a load; -1 asks for a fault. */
+  #loadPresent(va: Va): number {
+    const { mm } = this;
+    const pageSize = mm.pageSize;
+    const offset = va % pageSize;
+    const vpn = (va - offset) / pageSize;
+    const leaf: Leaf | null = mm.pageTable.leaf(vpn);
+    if (leaf === null) return -1;
+    const at = vpn % PTRS_PER_PTE;
+    if ((leaf.bits[at]! & (PTE_KIND | PTE_PROTNONE)) !== PTE_PRESENT) return -1;
+    return mm.pages.read32(leaf.page[at]!, offset >>> 2);
+  }
+
+  /** The same on a store; false asks for a fault. Sets the dirty bit as hardware does. */
+  #storePresent(va: Va, value: number): boolean {
+    const { mm } = this;
+    const pageSize = mm.pageSize;
+    const offset = va % pageSize;
+    const vpn = (va - offset) / pageSize;
+    const leaf: Leaf | null = mm.pageTable.leaf(vpn);
+    if (leaf === null) return false;
+    const at = vpn % PTRS_PER_PTE;
+    const bits = leaf.bits[at]!;
+    const writable = PTE_PRESENT | PTE_WRITE;
+    if ((bits & (PTE_KIND | PTE_PROTNONE | PTE_WRITE)) !== writable) return false;
+    leaf.bits[at] = bits | PTE_DIRTY;
+    mm.pages.write32(leaf.page[at]!, offset >>> 2, value);
+    return true;
+  }
+
+  *#fault(va: Va, write: boolean, faults: number): Task<Signal | null> {
+    if (va % 4 !== 0 || !Number.isSafeInteger(va)) {
+      throw new SimError('bad-argument', `address ${va} is not a multiple of 4`, { va });
+    }
+    if (!this.#alive) throw new SimError('bad-argument', `process ${this.pid} has exited`);
+    if (faults >= REFAULTS_MAX) {
+      throw new SimError(
+        'refault-livelock',
+        `process ${this.pid} faulted ${faults} times in a row at 0x${va.toString(16)} ` +
+          'without getting the page: does the driver set fault_page?',
+        { pid: this.pid, va },
+      );
+    }
+    return yield* userFault(this.mm, va, write);
+  }
+}
+
+export function protBits(prot: Prot): number {
+  return prot === 'rw' ? VM_READ | VM_WRITE : prot === 'r' ? VM_READ : 0;
+}
+
+function signalCode(signal: Signal): number {
+  if (signal === 'SIGSEGV') return ACCESS_SIGSEGV;
+  return signal === 'SIGBUS' ? ACCESS_SIGBUS : ACCESS_SIGKILL;
+}
+
+function signalError(code: number, va: Va, access: string): SimError {
+  const signals = { [ACCESS_SIGSEGV]: 'SIGSEGV', [ACCESS_SIGBUS]: 'SIGBUS' } as const;
+  const signal = code === ACCESS_SIGKILL ? 'SIGKILL' : signals[code as -1 | -2];
+  return new SimError('signal', `${signal} on ${access} at 0x${va.toString(16)}`, { signal, va });
+}

@@ -1,0 +1,189 @@
+/** Migration between RAM and a dmirror's own memory. Reference: lib/test_hmm.c of Linux 6.1. */
+import { EINVAL } from '../../core/errno.ts';
+import {
+  countMovedPages,
+  MIGRATE_PFN_LOCKED,
+  MIGRATE_PFN_MIGRATE,
+  MIGRATE_PFN_WRITE,
+  MIGRATE_VMA_SELECT_DEVICE_COHERENT,
+  MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+  MIGRATE_VMA_SELECT_SYSTEM,
+  MigrateVma,
+  migratePfn,
+  migratePfnPage,
+  migrateVmaFinalize,
+  migrateVmaPages,
+  migrateVmaSetup,
+} from '../../core/migrate/index.ts';
+import { VM_FAULT_SIGBUS } from '../../core/mm/fault-flags.ts';
+import { VM_READ, VM_WRITE, type Vma } from '../../core/mm/vma.ts';
+import type { DeviceFault } from '../../core/pagemap/pagemap.ts';
+import type { Task } from '../../core/sched/task.ts';
+import { NO_PAGE, type Va } from '../../core/units.ts';
+import type { Dmirror } from './device.ts';
+import { BATCH_PAGES } from './fault.ts';
+import type { DmirrorFile } from './file.ts';
+import { TAG_READ, TAG_WRITE } from './page-table.ts';
+
+/** dmirror_select_device. */
+function selectDevice(device: Dmirror): number {
+  return device.type === 'private'
+    ? MIGRATE_VMA_SELECT_DEVICE_PRIVATE
+    : MIGRATE_VMA_SELECT_DEVICE_COHERENT;
+}
+
+/**
+ * Moves [start, end) to the device as far as it goes: the first half of dmirror_migrate_to_device.
+ * What was moved before an error stays moved.
+ */
+export function migrateToDevice(file: DmirrorFile, start: Va, end: Va): Task<number> {
+  return inBatches(file, start, end, MIGRATE_VMA_SELECT_SYSTEM, function* (args) {
+    yield* copyToDevice(file, args);
+    yield* migrateVmaPages(args);
+    yield* mapMigrated(file, args);
+    migrateVmaFinalize(args);
+  });
+}
+
+/** Brings pages of [start, end) home: dmirror_migrate_to_system. `moved` hears how many, batch by batch. */
+export function migrateToSystem(
+  file: DmirrorFile,
+  start: Va,
+  end: Va,
+  moved: (pages: number) => void,
+): Task<number> {
+  return inBatches(file, start, end, selectDevice(file.device), function* (args) {
+    copyToRam(args, file);
+    yield* migrateVmaPages(args);
+    moved(countMovedPages(args.src, args.npages));
+    migrateVmaFinalize(args);
+  });
+}
+
+/** Walks [start, end) under mmap_lock in batches that do not cross a VMA, from setup to `carryOut`. */
+function* inBatches(
+  file: DmirrorFile,
+  start: Va,
+  end: Va,
+  flags: number,
+  carryOut: (args: MigrateVma) => Task<void>,
+): Task<number> {
+  const { mm, device } = file;
+  if (!mm.alive) return -EINVAL;
+  const src = new Uint32Array(BATCH_PAGES);
+  const dst = new Uint32Array(BATCH_PAGES);
+  if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
+  try {
+    let next = start;
+    for (let from = start; from < end; from = next) {
+      const vma = mm.vmas.find(from);
+      if (vma === null || (vma.flags & VM_READ) === 0) return -EINVAL;
+      next = Math.min(end, from + BATCH_PAGES * mm.pageSize, vma.end);
+      const args = new MigrateVma({
+        vma,
+        start: from,
+        end: next,
+        src,
+        dst,
+        pgmapOwner: device,
+        flags,
+        cause: 'driver',
+      });
+      const result = yield* migrateVmaSetup(args);
+      if (result !== 0) return result;
+      yield* carryOut(args);
+    }
+    return 0;
+  } finally {
+    mm.mmapLock.unlockRead();
+  }
+}
+
+/** dmirror_migrate_alloc_and_copy. */
+function* copyToDevice(file: DmirrorFile, args: MigrateVma): Task<void> {
+  const { device, mm } = file;
+  const { pages } = mm;
+  const { src, dst } = args;
+  const holeIsWritable = ((args.vma as Vma).flags & VM_WRITE) !== 0;
+  const count = (args.end - args.start) / mm.pageSize;
+  for (let i = 0; i < count; i++) {
+    const word = src[i]!;
+    if ((word & MIGRATE_PFN_MIGRATE) === 0) continue;
+    // Without a source page this is a hole or the zero page: the device page starts as zeros.
+    const from = migratePfnPage(word);
+    if (from !== NO_PAGE && pages.isZoneDevice(from)) continue;
+    const allocated = device.allocatePage();
+    const to = typeof allocated === 'object' ? yield* allocated : allocated;
+    if (to === NO_PAGE) continue;
+    if (from !== NO_PAGE) pages.copyContents(to, from);
+    else pages.clearContents(to);
+    pages.driverData[to] = file.id;
+    const writable = from !== NO_PAGE ? (word & MIGRATE_PFN_WRITE) !== 0 : holeIsWritable;
+    dst[i] = migratePfn(to) | MIGRATE_PFN_LOCKED | (writable ? MIGRATE_PFN_WRITE : 0);
+  }
+}
+
+/** Enters migrated pages into the mirror's page table: dmirror_migrate_finalize_and_map. */
+function* mapMigrated(file: DmirrorFile, args: MigrateVma): Task<void> {
+  const { mm, mutex, pageTable } = file;
+  if (!mutex.tryLock()) yield* mutex.lock();
+  const first = mm.vpn(args.start);
+  const count = mm.vpn(args.end) - first;
+  for (let i = 0; i < count; i++) {
+    if ((args.src[i]! & MIGRATE_PFN_MIGRATE) === 0) continue;
+    const word = args.dst[i]!;
+    const page = migratePfnPage(word);
+    if (page === NO_PAGE) continue;
+    pageTable.set(first + i, page, (word & MIGRATE_PFN_WRITE) !== 0 ? TAG_WRITE : TAG_READ);
+  }
+  mutex.unlock();
+}
+
+/**
+ * dmirror_devmem_fault_alloc_and_copy. `mirror` loses its entries of the pages that go; the
+ * notifier does not tell it, for it ignores migrations by its own device.
+ */
+function copyToRam(args: MigrateVma, mirror: DmirrorFile | null): void {
+  const { mm } = args.vma as Vma;
+  const { pages } = mm;
+  const { src, dst } = args;
+  const first = mm.vpn(args.start);
+  const count = mm.vpn(args.end) - first;
+  for (let i = 0; i < count; i++) {
+    const word = src[i]!;
+    const from = migratePfnPage(word);
+    if (from === NO_PAGE || (word & MIGRATE_PFN_MIGRATE) === 0) continue;
+    const to = pages.allocate();
+    if (to === NO_PAGE) continue;
+    pages.tryLock(to);
+    mirror?.pageTable.erase(first + i);
+    pages.copyContents(to, from);
+    dst[i] = migratePfn(to) | MIGRATE_PFN_LOCKED | (word & MIGRATE_PFN_WRITE);
+  }
+}
+
+/**
+ * The CPU touched a page of `device`: dmirror_devmem_fault. Where RAM is full the page stays, and
+ * the CPU faults again.
+ */
+export function* migrateOneToRam(device: Dmirror, fault: DeviceFault): Task<number> {
+  const { kernel } = device;
+  // The file that migrated the page may mirror another process than the one that faults.
+  const mirror = device.migratorOf(fault.page);
+  const args = new MigrateVma({
+    vma: fault.vma,
+    start: fault.address,
+    end: fault.address + kernel.pageSize,
+    src: new Uint32Array(1),
+    dst: new Uint32Array(1),
+    pgmapOwner: device,
+    flags: selectDevice(device),
+    faultPage: kernel.era.faultPage ? fault.page : NO_PAGE,
+    cause: 'cpu_fault',
+  });
+  if ((yield* migrateVmaSetup(args)) !== 0) return VM_FAULT_SIGBUS;
+  copyToRam(args, mirror);
+  yield* migrateVmaPages(args);
+  migrateVmaFinalize(args);
+  return 0;
+}

@@ -1,0 +1,139 @@
+/** What dmirror adds to the program language: a device node a `device dmirror` line, and its ioctls. */
+import { errnoName } from '../../core/errno.ts';
+import { GiB, KiB, PAGE_SIZE, type Va } from '../../core/units.ts';
+import { bufferArg, deviceArg, offsetArg, pagesArg, valueArg } from '../../program/args.ts';
+import {
+  type DriverFactory,
+  type Operation,
+  operation,
+  type ProgramContext,
+  type Result,
+} from '../../program/types.ts';
+import { DEVMEM_CHUNK_BYTES, Dmirror } from './device.ts';
+import type { DmirrorData, DmirrorFile, DmirrorResult } from './file.ts';
+
+/** What a device number and a range of a buffer come to. */
+interface Target {
+  readonly file: DmirrorFile;
+  readonly va: Va;
+}
+
+function target(ctx: ProgramContext, device: number, buffer: number, offset: number): Target {
+  return { file: fileOf(ctx, device), va: ctx.address(buffer, offset) };
+}
+
+function fileOf(ctx: ProgramContext, device: number): DmirrorFile {
+  return ctx.file(ctx.devices(Dmirror)[device]!);
+}
+
+function plain({ ret, cpages, faults }: DmirrorResult): Result {
+  return { ret: errnoName(ret), cpages, faults };
+}
+
+function withData(result: DmirrorData): Result {
+  return result.ret === 0 ? { ...plain(result), data: [...result.data] } : plain(result);
+}
+
+const rangeArgs = [deviceArg('dmirror'), bufferArg(), offsetArg(), pagesArg()] as const;
+
+const operations: readonly Operation[] = [
+  operation({
+    name: 'dev_read',
+    summary: 'the device reads the first word of each page through its own page table',
+    args: rangeArgs,
+    *run(ctx, [device, buffer, offset, pages]) {
+      const { file, va } = target(ctx, device, buffer, offset);
+      return withData(yield* file.readTask(va, pages));
+    },
+  }),
+  operation({
+    name: 'dev_write',
+    summary: 'the device writes value + i to page i and zeros the rest of the page',
+    args: [...rangeArgs, valueArg()],
+    *run(ctx, [device, buffer, offset, pages, value]) {
+      const { file, va } = target(ctx, device, buffer, offset);
+      const values = Uint32Array.from({ length: pages }, (_, i) => value + i);
+      return plain(yield* file.writeTask(va, values));
+    },
+  }),
+  operation({
+    name: 'migrate_to_dev',
+    summary: 'moves pages to the device and reads them back through it',
+    args: rangeArgs,
+    *run(ctx, [device, buffer, offset, pages]) {
+      const { file, va } = target(ctx, device, buffer, offset);
+      return withData(yield* file.migrateToDevTask(va, pages));
+    },
+  }),
+  operation({
+    name: 'migrate_to_sys',
+    summary: "brings the device's pages home to RAM",
+    args: rangeArgs,
+    *run(ctx, [device, buffer, offset, pages]) {
+      const { file, va } = target(ctx, device, buffer, offset);
+      return plain(yield* file.migrateToSysTask(va, pages));
+    },
+  }),
+  operation({
+    name: 'snapshot',
+    summary: 'what the device could see of each page, as a byte of HMM_DMIRROR_PROT bits',
+    args: rangeArgs,
+    *run(ctx, [device, buffer, offset, pages]) {
+      const { file, va } = target(ctx, device, buffer, offset);
+      const result = yield* file.snapshotTask(va, pages);
+      return result.ret === 0 ? { ...plain(result), perms: [...result.perms] } : plain(result);
+    },
+  }),
+  operation({
+    name: 'exclusive',
+    summary: 'the device takes pages for itself until the CPU touches them',
+    args: rangeArgs,
+    *run(ctx, [device, buffer, offset, pages]) {
+      const { file, va } = target(ctx, device, buffer, offset);
+      return withData(yield* file.exclusiveTask(va, pages));
+    },
+  }),
+  operation({
+    name: 'check_exclusive',
+    summary: 'EPERM while the device has one of the pages for itself',
+    args: rangeArgs,
+    // biome-ignore lint/correctness/useYield: an operation is a task, also one that never sleeps
+    *run(ctx, [device, buffer, offset, pages]) {
+      const { file, va } = target(ctx, device, buffer, offset);
+      return plain(file.checkExclusive(va, pages));
+    },
+  }),
+  operation({
+    name: 'release',
+    summary: 'every page of the device goes home, of every process, and its memory is given up',
+    args: [deviceArg('dmirror')],
+    *run(ctx, [device]) {
+      const { ret, cpages } = yield* fileOf(ctx, device).releaseChunksTask();
+      return { ret: errnoName(ret), cpages };
+    },
+  }),
+];
+
+export const dmirrorFactory: DriverFactory<Dmirror> = {
+  name: 'dmirror',
+  summary: "the kernel's HMM test device: it mirrors address spaces and has memory of its own",
+  options: [
+    { kind: 'choice', name: 'type', choices: ['private', 'coherent'], default: 'private' },
+    {
+      kind: 'size',
+      name: 'chunk',
+      min: 64 * KiB,
+      max: GiB,
+      multipleOf: PAGE_SIZE,
+      default: DEVMEM_CHUNK_BYTES,
+    },
+  ],
+  max: 16,
+  since: ({ type }) => (type === 'coherent' ? 'v6.1' : null),
+  create: ({ type, chunk }) =>
+    new Dmirror({
+      type: type === 'coherent' ? 'coherent' : 'private',
+      chunkBytes: chunk as number,
+    }),
+  operations,
+};

@@ -1,0 +1,95 @@
+/** The page table of a mirror: what the device believes is mapped where. */
+import type { Page, Vpn } from '../../core/units.ts';
+
+/** How a device may use a page it has mapped. */
+export type MirrorAccess = 'read' | 'write' | 'exclusive';
+
+/** An entry of a mirror's page table, for people and tables. */
+export interface MirrorEntry {
+  readonly page: Page;
+  readonly access: MirrorAccess;
+}
+
+// Tags of an entry, as the xarray of the reference driver has them.
+export const TAG_READ = 0;
+/** DPT_XA_TAG_ATOMIC: device-exclusive. */
+export const TAG_ATOMIC = 1;
+/** DPT_XA_TAG_WRITE. */
+export const TAG_WRITE = 3;
+
+const TAGS = 4;
+
+/**
+ * dmirror->pt. An entry holds no reference on its page: notifiers erase it before the page goes.
+ *
+ * Where the reference driver keeps the RAM page that backs a device-private page, this one keeps
+ * the device page, for here device pages hold their contents themselves.
+ */
+export class MirrorPageTable {
+  /** By virtual page number: the page times 4 plus the tag. A read-only zero page is 0. */
+  readonly #entries: Map<Vpn, number> = new Map();
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  set(vpn: Vpn, page: Page, tag: number): void {
+    this.#entries.set(vpn, page * TAGS + tag);
+  }
+
+  /** The page mapped at `vpn`, or -1. */
+  page(vpn: Vpn): Page | -1 {
+    const entry = this.#entries.get(vpn);
+    return entry === undefined ? -1 : Math.floor(entry / TAGS);
+  }
+
+  /** The page mapped for writing at `vpn`, or -1. */
+  writablePage(vpn: Vpn): Page | -1 {
+    const entry = this.#entries.get(vpn);
+    return entry === undefined || entry % TAGS !== TAG_WRITE ? -1 : Math.floor(entry / TAGS);
+  }
+
+  entry(vpn: Vpn): MirrorEntry | null {
+    const entry = this.#entries.get(vpn);
+    if (entry === undefined) return null;
+    const tag = entry % TAGS;
+    const access = tag === TAG_WRITE ? 'write' : tag === TAG_ATOMIC ? 'exclusive' : 'read';
+    return { page: Math.floor(entry / TAGS), access };
+  }
+
+  erase(vpn: Vpn): void {
+    this.#entries.delete(vpn);
+  }
+
+  /** Erases `first` to `last`, both included. Whole address spaces are fine: no gap is walked. */
+  eraseRange(first: Vpn, last: Vpn): void {
+    const entries = this.#entries;
+    if (last - first >= entries.size) {
+      for (const vpn of entries.keys()) {
+        if (vpn >= first && vpn <= last) entries.delete(vpn);
+      }
+      return;
+    }
+    for (let vpn = first; vpn <= last; vpn++) entries.delete(vpn);
+  }
+
+  /** True if anything in [first, end) is mapped exclusively. */
+  hasExclusive(first: Vpn, end: Vpn): boolean {
+    const entries = this.#entries;
+    if (end - first > entries.size) {
+      for (const [vpn, entry] of entries) {
+        if (vpn >= first && vpn < end && entry % TAGS === TAG_ATOMIC) return true;
+      }
+      return false;
+    }
+    for (let vpn = first; vpn < end; vpn++) {
+      const entry = entries.get(vpn);
+      if (entry !== undefined && entry % TAGS === TAG_ATOMIC) return true;
+    }
+    return false;
+  }
+
+  clear(): void {
+    this.#entries.clear();
+  }
+}

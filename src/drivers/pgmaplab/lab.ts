@@ -1,0 +1,125 @@
+/** One of pgmaplab's four device-private regions. */
+import type { Kernel } from '../../core/kernel.ts';
+import {
+  MIGRATE_PFN_LOCKED,
+  MIGRATE_PFN_MIGRATE,
+  MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+  MigrateVma,
+  migratePfn,
+  migratePfnPage,
+  migrateVmaFinalize,
+  migrateVmaPages,
+  migrateVmaSetup,
+} from '../../core/migrate/index.ts';
+import { VM_FAULT_SIGBUS } from '../../core/mm/fault-flags.ts';
+import {
+  type DeviceFault,
+  type DevPagemap,
+  type DevPagemapOps,
+  FreePages,
+  memremapPages,
+  type Owner,
+} from '../../core/pagemap/pagemap.ts';
+import type { Task } from '../../core/sched/task.ts';
+import { NO_PAGE, type Page, type Va } from '../../core/units.ts';
+
+/** Pages of each lab. */
+export const LAB_PAGES = 4096;
+
+/** A lab that forgets fault_page gives up at the next fault after so many in a row. */
+const TRIES_MAX = 5;
+
+/**
+ * How a lab answers CPU faults. `refuse`: with SIGBUS. `forget`: it leaves fault_page unset, so the
+ * reference that the fault holds keeps the page from moving, and gives up after a while.
+ */
+export type LabMode = 'normal' | 'refuse' | 'forget';
+
+export class Lab implements DevPagemapOps {
+  /** 0 to 3. */
+  readonly index: number;
+  readonly owner: Owner;
+  mode: LabMode = 'normal';
+  readonly #kernel: Kernel;
+  readonly #freePages: FreePages;
+  #pagemap: DevPagemap | null = null;
+  #lastVa: Va = 0;
+  #tries = 0;
+
+  constructor(kernel: Kernel, index: number, owner: Owner) {
+    this.#kernel = kernel;
+    this.#freePages = new FreePages(kernel);
+    this.index = index;
+    this.owner = owner;
+  }
+
+  get pagemap(): DevPagemap {
+    return this.#pagemap!;
+  }
+
+  /** Registers the region: 0 or -errno. */
+  register(): number {
+    const pagemap = memremapPages(this.#kernel, {
+      type: 'private',
+      owner: this.owner,
+      ops: this,
+      bytes: LAB_PAGES * this.#kernel.pageSize,
+      name: `lab ${this.index}`,
+    });
+    if (typeof pagemap === 'number') return pagemap;
+    this.#pagemap = pagemap;
+    this.#freePages.addRegion(pagemap.firstPage, pagemap.pageCount);
+    return 0;
+  }
+
+  /** A page with one reference, locked, or NO_PAGE: lab_alloc. */
+  allocatePage(): Page {
+    const page = this.#freePages.pop();
+    if (page !== NO_PAGE) this.pagemap.initPage(page);
+    return page;
+  }
+
+  /** lab_page_free. */
+  pageFree(page: Page): void {
+    this.#freePages.push(page);
+  }
+
+  /** lab_migrate_to_ram. */
+  *migrateToRam({ vma, address, page }: DeviceFault): Task<number> {
+    if (this.mode === 'refuse') return VM_FAULT_SIGBUS;
+    this.#tries = this.#lastVa === address ? this.#tries + 1 : 1;
+    this.#lastVa = address;
+    if (this.#tries > TRIES_MAX) {
+      this.#tries = 0;
+      return VM_FAULT_SIGBUS;
+    }
+    const { pages, era, pageSize } = this.#kernel;
+    const src = new Uint32Array(1);
+    const dst = new Uint32Array(1);
+    const args = new MigrateVma({
+      vma,
+      start: address,
+      end: address + pageSize,
+      src,
+      dst,
+      pgmapOwner: this.owner,
+      flags: MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+      faultPage: this.mode === 'forget' || !era.faultPage ? NO_PAGE : page,
+      cause: 'cpu_fault',
+    });
+    if ((yield* migrateVmaSetup(args)) !== 0) return VM_FAULT_SIGBUS;
+    const from = migratePfnPage(src[0]!);
+    if (from !== NO_PAGE && (src[0]! & MIGRATE_PFN_MIGRATE) !== 0) {
+      const to = pages.allocate();
+      if (to !== NO_PAGE) {
+        pages.tryLock(to);
+        pages.copyContents(to, from);
+        dst[0] = (migratePfn(to) | MIGRATE_PFN_LOCKED) >>> 0;
+      }
+    }
+    yield* migrateVmaPages(args);
+    if ((src[0]! & MIGRATE_PFN_MIGRATE) !== 0) this.#lastVa = 0;
+    migrateVmaFinalize(args);
+    return 0;
+  }
+}

@@ -1,0 +1,53 @@
+/** hmmlab: a laboratory for Linux heterogeneous memory management. */
+export type { Driver, OpenFile } from './core/driver.ts';
+export { DEFAULT_ERA, ERAS, type Era, type EraName, eraNamed } from './core/era.ts';
+export * from './core/errno.ts';
+export { SimError, type SimErrorCode } from './core/errors.ts';
+export { EventBus } from './core/events/bus.ts';
+export { eventStream } from './core/events/stream.ts';
+export type * from './core/events/types.ts';
+export { makeDeviceExclusiveRange } from './core/hmm/exclusive.ts';
+export {
+  type IntervalNotifier,
+  type IntervalNotifierOps,
+  mmuIntervalNotifierInsert,
+  mmuIntervalNotifierRemove,
+  mmuIntervalReadBegin,
+  mmuIntervalReadRetry,
+  mmuIntervalSetSeq,
+  type NotifierRange,
+  type NotifyEvent,
+} from './core/hmm/notifier.ts';
+export * from './core/hmm/range-fault.ts';
+export type { Kernel } from './core/kernel.ts';
+export { Machine, type MachineOptions } from './core/machine.ts';
+export type { Pages } from './core/memory/pages.ts';
+export * from './core/migrate/index.ts';
+export { VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_SIGSEGV } from './core/mm/fault-flags.ts';
+export * from './core/mm/gup.ts';
+export type { MemoryFile } from './core/mm/memory-file.ts';
+export type { Mm } from './core/mm/mm.ts';
+export { VM_READ, VM_SHARED, VM_WRITE, type Vma } from './core/mm/vma.ts';
+export {
+  type DeviceFault,
+  DevPagemap,
+  type DevPagemapOps,
+  type DevPagemapOptions,
+  FreePages,
+  memremapPages,
+  type Owner,
+} from './core/pagemap/pagemap.ts';
+export {
+  ACCESS_SIGBUS,
+  ACCESS_SIGKILL,
+  ACCESS_SIGSEGV,
+  type MmapOptions,
+  Process,
+  type Prot,
+} from './core/process.ts';
+export { Mutex, RwSemaphore } from './core/sched/locks.ts';
+export { firstInFirstOut, type Strategy } from './core/sched/scheduler.ts';
+export { Delay, type MaybeTask, RESCHEDULE, type Task } from './core/sched/task.ts';
+export { WaitQueue } from './core/sched/wait-queue.ts';
+export * from './core/units.ts';
+export type { Finding } from './core/verify.ts';

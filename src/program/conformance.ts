@@ -1,0 +1,156 @@
+/** Replays recordings and compares what the machine answers with what the kernel answered. */
+import type { Machine } from '../core/machine.ts';
+import type { Language } from './language.ts';
+import { OwnershipMap } from './ownership-map.ts';
+import type { RecordedProgram, Recording } from './recording.ts';
+import { buildMachine, ProgramRunner, resultLine } from './run.ts';
+import type { Json, Result } from './types.ts';
+
+/** Of so many differences of a recording the ownership maps are drawn. */
+const MAPS_MAX = 10;
+
+/** The first operation of a program that was answered differently. */
+export interface Difference {
+  readonly file: string;
+  readonly program: string;
+  readonly line: number;
+  /** As in a program text: "@1 cpu_read 0 0 4". */
+  readonly operation: string;
+  /** The results only, as JSON. */
+  readonly expected: string;
+  /** The results, or what went wrong: "error: …". */
+  readonly got: string;
+  /** Ownership maps before and after the operation; empty for later differences. */
+  readonly mapBefore: readonly string[];
+  readonly mapAfter: readonly string[];
+  readonly legend: readonly string[];
+}
+
+/** What came of one program. */
+export interface ProgramReport {
+  readonly program: string;
+  readonly operations: number;
+  /** How many of them were answered as recorded. */
+  readonly equal: number;
+  readonly difference: Difference | null;
+}
+
+/**
+ * Replays a recording program by program. One machine serves them all, as one kernel did, until
+ * a program goes astray; the next one then gets a new machine.
+ */
+export function* replayRecording(
+  recording: Recording,
+  language: Language,
+): Generator<ProgramReport, void, undefined> {
+  let machine: Machine | null = null;
+  let differences = 0;
+  for (const recorded of recording.programs) {
+    machine ??= buildMachine(recording.machine, language);
+    const maps = differences < MAPS_MAX;
+    const report = replayProgram({ recording, recorded, language, maps }, machine);
+    if (report.difference !== null) {
+      machine = null;
+      differences++;
+    }
+    yield report;
+  }
+}
+
+interface Replay {
+  readonly recording: Recording;
+  readonly recorded: RecordedProgram;
+  readonly language: Language;
+  /** Draw ownership maps of a difference. */
+  readonly maps: boolean;
+}
+
+function replayProgram(replay: Replay, machine: Machine): ProgramReport {
+  const { program, lines } = replay.recorded;
+  const { steps } = program;
+  let equal = 0;
+  let difference: Difference | null = null;
+  const differs = (index: number, got: string, runner: ProgramRunner | null): void => {
+    difference ??= describe(replay, index, got, runner);
+  };
+  let runner: ProgramRunner | null = null;
+  let done = 0;
+  try {
+    runner = new ProgramRunner(machine);
+    for (; done < steps.length; done++) {
+      const result = runner.step(steps[done]!);
+      if (isEqual(resultLine(steps[done]!, result), lines[done]!)) equal++;
+      else differs(done, JSON.stringify(result), runner);
+    }
+    runner.finish();
+  } catch (error) {
+    // What is thrown while the processes end comes after the last answer; it counts against it.
+    const index = Math.min(done, steps.length - 1);
+    if (done === steps.length && equal === steps.length) equal = Math.max(0, equal - 1);
+    if (index >= 0) differs(index, `error: ${messageOf(error)}`, runner);
+    else throw error;
+  }
+  return { program: program.name, operations: steps.length, equal, difference };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Equal as text, or at least as JSON, whatever the order of its fields. */
+function isEqual(got: string, expected: string): boolean {
+  return got === expected || canonical(got) === canonical(expected);
+}
+
+function canonical(line: string): string {
+  // Process 0 may be named or not.
+  const { proc = 0, ...others } = JSON.parse(line) as Record<string, Json>;
+  const fields = Object.entries({ proc, ...others });
+  return JSON.stringify(fields.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function describe(
+  replay: Replay,
+  index: number,
+  got: string,
+  runner: ProgramRunner | null,
+): Difference {
+  const { recording, recorded, language, maps } = replay;
+  const { program, lines } = recorded;
+  const step = program.steps[index]!;
+  const prefix = step.process === 0 ? [] : [`@${step.process}`];
+  const before = maps ? mapAfterSteps(recording, program.steps.slice(0, index), language) : [];
+  const map = runner === null || !maps ? null : new OwnershipMap(runner.machine);
+  return {
+    file: recording.file,
+    program: program.name,
+    line: step.line,
+    operation: [...prefix, step.operation.name, ...step.words].join(' '),
+    expected: resultsOf(lines[index]!),
+    got,
+    mapBefore: before,
+    mapAfter: map === null ? [] : map.draw(runner!.processes.values()),
+    legend: map === null ? [] : map.legend(),
+  };
+}
+
+/** The map before an operation: the steps that led there, done once more on a new machine. */
+function mapAfterSteps(
+  recording: Recording,
+  steps: RecordedProgram['program']['steps'],
+  language: Language,
+): string[] {
+  try {
+    const machine = buildMachine(recording.machine, language);
+    const runner = new ProgramRunner(machine);
+    for (const step of steps) runner.step(step);
+    return new OwnershipMap(machine).draw(runner.processes.values());
+  } catch (error) {
+    return [`error: ${messageOf(error)}`];
+  }
+}
+
+function resultsOf(line: string): string {
+  const { op: _op, proc: _proc, args: _args, ...results } = JSON.parse(line) as Result;
+  return JSON.stringify(results);
+}

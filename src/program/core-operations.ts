@@ -1,0 +1,244 @@
+/** Operations of the CPU and of system calls, which every machine knows. */
+import { ENOMEM, errnoName } from '../core/errno.ts';
+import type { Mm } from '../core/mm/mm.ts';
+import { leafIndex } from '../core/mm/page-table.ts';
+import { PTE_NONE, PTE_PRESENT } from '../core/mm/pte.ts';
+import { isAnon } from '../core/mm/rmap.ts';
+import {
+  ACCESS_SIGBUS,
+  ACCESS_SIGKILL,
+  ACCESS_SIGSEGV,
+  type MmapOptions,
+  type Prot,
+} from '../core/process.ts';
+import type { Task } from '../core/sched/task.ts';
+import { NO_PAGE, type Va } from '../core/units.ts';
+import {
+  BUFFER_PAGES_MAX,
+  bufferArg,
+  intArg,
+  newBufferArg,
+  offsetArg,
+  PROCESSES_MAX,
+  pagesArg,
+  valueArg,
+  wordArg,
+} from './args.ts';
+import { type ArgSpec, type Operation, operation, type ProgramContext } from './types.ts';
+
+/** Page i of a file starts with this value plus i. */
+const FILE_FIRST_VALUE = 7000;
+const BUFFERS_BASE: Va = 0x1_0000_0000;
+const BUFFER_STRIDE = 0x1000_0000;
+
+const KINDS = ['anon', 'shared', 'file', 'fileshared'] as const;
+const PROTS = ['rw', 'r', 'n'] as const;
+
+/** Where buffer `id` is mapped. */
+function baseOf(id: number): Va {
+  return BUFFERS_BASE + id * BUFFER_STRIDE;
+}
+
+function bytesOf(ctx: ProgramContext, pages: number): number {
+  return pages * ctx.machine.pageSize;
+}
+
+function protArg(): ArgSpec<Prot> {
+  return wordArg('prot', PROTS);
+}
+
+const ACCESS_NAMES: ReadonlyMap<number, string> = new Map([
+  [ACCESS_SIGSEGV, 'SIGSEGV'],
+  [ACCESS_SIGBUS, 'SIGBUS'],
+  [ACCESS_SIGKILL, 'SIGKILL'],
+]);
+
+const mmapOperation: Operation = operation({
+  name: 'mmap',
+  summary: 'maps a buffer: private or shared memory, or a memory file',
+  args: [newBufferArg(), intArg('pages', 1, BUFFER_PAGES_MAX), wordArg('kind', KINDS), protArg()],
+  *run(ctx, [id, pages, kind, prot]) {
+    const { current } = ctx;
+    const address = baseOf(id);
+    const { pages: memory } = ctx.machine.kernel;
+    if (kind.startsWith('file') && memory.ramUsed + pages > memory.ramPages) {
+      // The file does not fit, so there is nothing to map.
+      current.buffers.delete(id);
+      return { ret: errnoName(ENOMEM) };
+    }
+    const common: MmapOptions = { pages, prot, addr: address };
+    const file = kind.startsWith('file')
+      ? current.process.createFile(pages, (i) => FILE_FIRST_VALUE + i)
+      : null;
+    const shared = kind === 'shared' || kind === 'fileshared';
+    const options = file === null ? { ...common, shared } : { ...common, shared, file };
+    const result = yield* current.process.mmapTask(options);
+    // The mapping holds the file; the descriptor stays open until the process ends.
+    if (file !== null) current.process.openFiles.add(new FileHandle(file));
+    if (result < 0) current.buffers.delete(id);
+    else current.buffers.set(id, { address, pages });
+    return { ret: errnoName(Math.min(result, 0)) };
+  },
+});
+
+class FileHandle {
+  readonly #file: { drop(): void };
+  constructor(file: { drop(): void }) {
+    this.#file = file;
+  }
+
+  // biome-ignore lint/correctness/useYield: closing a memory file does not wait.
+  *release(): Task<void> {
+    this.#file.drop();
+  }
+}
+
+const munmapOperation: Operation = operation({
+  name: 'munmap',
+  summary: 'unmaps pages',
+  args: [bufferArg(), offsetArg(), pagesArg()],
+  *run(ctx, [id, offset, pages]) {
+    const proc = ctx.current.process;
+    const result = yield* proc.munmapTask(ctx.address(id, offset), bytesOf(ctx, pages));
+    return { ret: errnoName(result) };
+  },
+});
+
+const dontneedOperation: Operation = operation({
+  name: 'dontneed',
+  summary: 'gives up the contents of pages: madvise(MADV_DONTNEED)',
+  args: [bufferArg(), offsetArg(), pagesArg()],
+  *run(ctx, [id, offset, pages]) {
+    const proc = ctx.current.process;
+    const result = yield* proc.dontneedTask(ctx.address(id, offset), bytesOf(ctx, pages));
+    return { ret: errnoName(result) };
+  },
+});
+
+const mprotectOperation: Operation = operation({
+  name: 'mprotect',
+  summary: 'changes the access rights of pages',
+  args: [bufferArg(), offsetArg(), pagesArg(), protArg()],
+  *run(ctx, [id, offset, pages, prot]) {
+    const proc = ctx.current.process;
+    const result = yield* proc.mprotectTask(ctx.address(id, offset), bytesOf(ctx, pages), prot);
+    return { ret: errnoName(result) };
+  },
+});
+
+const mremapOperation: Operation = operation({
+  name: 'mremap',
+  summary: 'moves pages to the place of another buffer',
+  args: [bufferArg(), offsetArg(), pagesArg(), newBufferArg()],
+  *run(ctx, [id, offset, pages, newId]) {
+    const { process: proc, buffers } = ctx.current;
+    const target = baseOf(newId);
+    const bytes = bytesOf(ctx, pages);
+    const result = yield* proc.mremapTask(ctx.address(id, offset), bytes, target);
+    if (result >= 0) buffers.set(newId, { address: target, pages });
+    return { ret: errnoName(Math.min(result, 0)) };
+  },
+});
+
+const cpuReadOperation: Operation = operation({
+  name: 'cpu_read',
+  summary: 'the CPU reads the first word of each page',
+  args: [bufferArg(), offsetArg(), pagesArg()],
+  *run(ctx, [id, offset, pages]) {
+    const proc = ctx.current.process;
+    const data: (number | string)[] = [];
+    for (let i = 0; i < pages; i++) {
+      const value = yield* proc.loadTask(ctx.address(id, offset + i));
+      data.push(ACCESS_NAMES.get(value) ?? value);
+    }
+    return { data };
+  },
+});
+
+const cpuWriteOperation: Operation = operation({
+  name: 'cpu_write',
+  summary: 'the CPU writes value + i to the first word of page i',
+  args: [bufferArg(), offsetArg(), pagesArg(), valueArg()],
+  *run(ctx, [id, offset, pages, base]) {
+    const proc = ctx.current.process;
+    const data: string[] = [];
+    for (let i = 0; i < pages; i++) {
+      const result = yield* proc.storeTask(ctx.address(id, offset + i), (base + i) >>> 0);
+      data.push(ACCESS_NAMES.get(result) ?? 'ok');
+    }
+    return { data };
+  },
+});
+
+const forkOperation: Operation = operation({
+  name: 'fork',
+  summary: 'makes a process as a child of process 0',
+  args: [
+    {
+      name: 'process',
+      parse: (word, scope) => {
+        const number = intArg('process', 1, PROCESSES_MAX - 1).parse(word, scope);
+        return number === undefined || scope.wasForked(number) ? undefined : number;
+      },
+      expected: () => `process: a number from 1 to ${PROCESSES_MAX - 1} that no process had yet`,
+    },
+  ],
+  by: 'parent',
+  effect: 'fork',
+  *run(ctx, [number]) {
+    return { ret: errnoName(yield* ctx.fork(number)) };
+  },
+});
+
+const exitOperation: Operation = operation({
+  name: 'exit',
+  summary: 'the process ends',
+  args: [],
+  by: 'child',
+  effect: 'exit',
+  *run(ctx) {
+    yield* ctx.exit();
+    return { ret: '0' };
+  },
+});
+
+const pagemapOperation: Operation = operation({
+  name: 'pagemap',
+  summary: 'what /proc/self/pagemap tells of each page',
+  args: [bufferArg(), offsetArg(), pagesArg()],
+  // biome-ignore lint/correctness/useYield: reading pagemap does not wait.
+  *run(ctx, [id, offset, pages]) {
+    const { mm } = ctx.current.process;
+    let ptes = '';
+    for (let i = 0; i < pages; i++) ptes += pagemapEntry(mm, ctx.address(id, offset + i));
+    return { ptes };
+  },
+});
+
+/** pte_to_pagemap_entry, as a letter and its marks. */
+function pagemapEntry(mm: Mm, va: Va): string {
+  const vpn = mm.vpn(va);
+  const leaf = mm.pageTable.leaf(vpn);
+  const at = leafIndex(vpn);
+  const kind = leaf?.kind(at) ?? PTE_NONE;
+  if (leaf === null || kind === PTE_NONE) return '.';
+  const page = leaf.page[at]!;
+  const letter = kind === PTE_PRESENT ? 'P' : 'S';
+  if (page === NO_PAGE) return letter;
+  const ofFile = isAnon(mm.pages, page) ? '' : 'f';
+  const once = kind === PTE_PRESENT && mm.pages.mapcount[page] === 1 ? 'x' : '';
+  return `${letter}${ofFile}${once}`;
+}
+
+export const CORE_OPERATIONS: readonly Operation[] = [
+  mmapOperation,
+  munmapOperation,
+  dontneedOperation,
+  mprotectOperation,
+  mremapOperation,
+  cpuReadOperation,
+  cpuWriteOperation,
+  forkOperation,
+  exitOperation,
+  pagemapOperation,
+];

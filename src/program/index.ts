@@ -1,0 +1,70 @@
+// The names of the program layer.
+export {
+  BUFFER_ID_MAX,
+  BUFFER_PAGES_MAX,
+  bufferArg,
+  deviceArg,
+  intArg,
+  lettersArg,
+  listArg,
+  newBufferArg,
+  offsetArg,
+  optional,
+  PROCESSES_MAX,
+  pagesArg,
+  valueArg,
+  wordArg,
+} from './args.ts';
+export { usage } from './checker.ts';
+export { type Difference, type ProgramReport, replayRecording } from './conformance.ts';
+export { CORE_OPERATIONS } from './core-operations.ts';
+export { Language, type LanguageOptions } from './language.ts';
+export {
+  OwnershipMap,
+  type OwnershipTable,
+  ownershipTable,
+  type PageView,
+  type TableRow,
+} from './ownership-map.ts';
+export { type ParseOptions, parsePrograms } from './parse.ts';
+export { ProgramError } from './program-error.ts';
+export {
+  KERNELS,
+  kernelOf,
+  parseRecording,
+  type RecordedProgram,
+  type Recording,
+} from './recording.ts';
+export {
+  buildMachine,
+  ProgramRunner,
+  type RunHooks,
+  resultLine,
+  runProgram,
+  type StepResult,
+} from './run.ts';
+export {
+  type ArgSpec,
+  type ArgValues,
+  type Buffer,
+  type DeviceClass,
+  type DeviceDriver,
+  type DeviceSpec,
+  type DriverFactory,
+  type Json,
+  type MachineSpec,
+  type Operation,
+  type OptionProblem,
+  type OptionSpec,
+  type Options,
+  type OptionValue,
+  operation,
+  type Program,
+  type ProgramContext,
+  type ProgramProcess,
+  type ProgramText,
+  type Result,
+  type Scope,
+  type Step,
+  type TypedOperation,
+} from './types.ts';

@@ -1,0 +1,149 @@
+/** Recordings: programs with what a kernel answered, as lines of JSON. */
+import type { EraName } from '../core/era.ts';
+import { orList, PROCESSES_MAX } from './args.ts';
+import { Checker } from './checker.ts';
+import { Header } from './header.ts';
+import type { Language } from './language.ts';
+import { ProgramError, quoted } from './program-error.ts';
+import type { Json, MachineSpec, Program } from './types.ts';
+
+/** Kernels that recordings name, and the era whose rules each has. */
+export const KERNELS: ReadonlyMap<string, EraName> = new Map([
+  ['5.10-rule5.6', 'v5.6'],
+  ['5.10-rule5.7', 'v5.7'],
+  ['5.10', 'v5.10'],
+  ['6.1', 'v6.1'],
+  ['6.12', 'v6.12'],
+]);
+
+/** The kernel whose recordings an era is checked with. */
+export function kernelOf(era: EraName): string {
+  return [...KERNELS].find(([, known]) => known === era)![0];
+}
+
+export interface RecordedProgram {
+  readonly program: Program;
+  /** What was recorded for each step, as text. */
+  readonly lines: readonly string[];
+}
+
+export interface Recording {
+  readonly file: string;
+  readonly kernel: string;
+  readonly machine: MachineSpec;
+  readonly programs: readonly RecordedProgram[];
+}
+
+interface Line {
+  readonly number: number;
+  readonly text: string;
+}
+
+/** Reads and checks a recording as a whole. Throws a `ProgramError` at the first fault. */
+export function parseRecording(text: string, file: string, language: Language): Recording {
+  const lines = text
+    .split('\n')
+    .map((raw, i): Line => ({ number: i + 1, text: raw.trimEnd() }))
+    .filter((line) => line.text !== '');
+  return new RecordingParser(file, language).parse(lines);
+}
+
+type Fields = Readonly<Record<string, Json>>;
+
+class RecordingParser {
+  readonly #file: string;
+  readonly #language: Language;
+
+  constructor(file: string, language: Language) {
+    this.#file = file;
+    this.#language = language;
+  }
+
+  parse(lines: readonly Line[]): Recording {
+    const kernel = this.#kernel(lines[0]);
+    const header = new Header(this.#file, this.#language);
+    const machine = header.machine(KERNELS.get(kernel)!);
+    const checker = new Checker(this.#file, this.#language, machine);
+    const texts: string[][] = [];
+    for (const line of lines.slice(1)) {
+      const fields = this.#object(line);
+      if ('program' in fields) {
+        this.#program(checker, fields, line);
+        texts.push([]);
+      } else {
+        this.#operation(checker, fields, line);
+        texts.at(-1)!.push(line.text);
+      }
+    }
+    if (checker.open === null) {
+      const last = lines.at(-1)!.number;
+      this.#fail(last, 'a line {"program":"NAME"}', 'the end of the file');
+    }
+    checker.end();
+    const programs = checker.programs.map((program, i) => ({ program, lines: texts[i]! }));
+    return { file: this.#file, kernel, machine, programs };
+  }
+
+  #fail(line: number, expected: string, found: string): never {
+    throw new ProgramError(this.#file, line, expected, found);
+  }
+
+  #object(line: Line): Fields {
+    let value: Json;
+    try {
+      value = JSON.parse(line.text) as Json;
+    } catch {
+      return this.#fail(line.number, 'a line of JSON', quoted(line.text));
+    }
+    if (value === null || typeof value !== 'object' || Array.isArray(value)) {
+      return this.#fail(line.number, 'a JSON object', quoted(line.text));
+    }
+    return value as Fields;
+  }
+
+  #kernel(line: Line | undefined): string {
+    const names = [...KERNELS.keys()];
+    const expected = `{"kernel":"NAME"}, where NAME is ${orList(names)}`;
+    if (line === undefined) return this.#fail(1, expected, 'an empty file');
+    const { kernel } = this.#object(line);
+    if (typeof kernel === 'string' && KERNELS.has(kernel)) return kernel;
+    return this.#fail(line.number, expected, quoted(line.text));
+  }
+
+  #program(checker: Checker, fields: Fields, line: Line): void {
+    const { program: name } = fields;
+    if (typeof name !== 'string') {
+      this.#fail(line.number, 'a program name', quoted(JSON.stringify(name)));
+    }
+    if (checker.open !== null) checker.end();
+    checker.begin(name, line.number);
+  }
+
+  #operation(checker: Checker, fields: Fields, line: Line): void {
+    const { op, proc, args } = fields;
+    if (typeof op !== 'string') {
+      this.#fail(line.number, 'a line with "program" or "op"', quoted(line.text));
+    }
+    if (checker.open === null) {
+      this.#fail(line.number, 'a line {"program":"NAME"} first', quoted(line.text));
+    }
+    this.#checkProcess(proc, line);
+    if (!Array.isArray(args) || !args.every(isArgument)) {
+      this.#fail(line.number, '"args": a list of numbers and words', quoted(line.text));
+    }
+    checker.step((proc as number | undefined) ?? 0, [op, ...args.map(String)], line.number);
+  }
+
+  #checkProcess(proc: Json | undefined, line: Line): void {
+    if (proc === undefined) return;
+    if (typeof proc === 'number' && Number.isInteger(proc)) {
+      if (proc >= 0 && proc < PROCESSES_MAX) return;
+    }
+    const expected = `"proc": a process number, 0 to ${PROCESSES_MAX - 1}`;
+    this.#fail(line.number, expected, quoted(JSON.stringify(proc)));
+  }
+}
+
+function isArgument(value: Json): boolean {
+  return typeof value === 'number' || typeof value === 'string';
+}
