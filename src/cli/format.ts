@@ -1,4 +1,5 @@
 /** Operations, results and tables as text for people. */
+import { stripVTControlCharacters } from 'node:util';
 import colors from 'picocolors';
 import type { OwnershipTable, Result, Step } from '../program/index.ts';
 
@@ -28,16 +29,21 @@ export function columnLines(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = [];
   for (const row of rows) {
     row.forEach((cell, i) => {
-      widths[i] = Math.max(widths[i] ?? 0, cell.length);
+      widths[i] = Math.max(widths[i] ?? 0, widthOf(cell));
     });
   }
   return rows.map((row, at) => {
     const line = row
-      .map((cell, i) => cell.padEnd(widths[i]!))
+      .map((cell, i) => cell + ' '.repeat(widths[i]! - widthOf(cell)))
       .join('  ')
       .trimEnd();
     return at === 0 ? colors.bold(line) : line;
   });
+}
+
+/** Colours take no room. */
+function widthOf(cell: string): number {
+  return stripVTControlCharacters(cell).length;
 }
 
 /** The table of pages; columns in which nothing stands are left out. */

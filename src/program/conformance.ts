@@ -119,8 +119,9 @@ function describe(
   const { program, lines } = recorded;
   const step = program.steps[index]!;
   const prefix = step.process === 0 ? [] : [`@${step.process}`];
-  const before = maps ? mapAfterSteps(recording, program.steps.slice(0, index), language) : [];
+  const mapBefore = maps ? mapAfterSteps(recording, program.steps.slice(0, index), language) : [];
   const map = runner === null || !maps ? null : new OwnershipMap(runner.machine);
+  const mapAfter = map === null ? [] : map.draw(runner!.processes.values());
   return {
     file: recording.file,
     program: program.name,
@@ -128,9 +129,9 @@ function describe(
     operation: [...prefix, step.operation.name, ...step.words].join(' '),
     expected: resultsOf(lines[index]!),
     got,
-    mapBefore: before,
-    mapAfter: map === null ? [] : map.draw(runner!.processes.values()),
-    legend: map === null ? [] : map.legend(),
+    mapBefore,
+    mapAfter,
+    legend: map?.legend([...mapBefore, ...mapAfter]) ?? [],
   };
 }
 

@@ -24,6 +24,7 @@ export {
   type OwnershipTable,
   ownershipTable,
   type PageView,
+  rowOf,
   type TableRow,
 } from './ownership-map.ts';
 export { type ParseOptions, parsePrograms } from './parse.ts';

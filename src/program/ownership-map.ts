@@ -60,10 +60,13 @@ export class OwnershipMap {
     for (const pagemap of machine.kernel.pagemaps) this.#symbolOf(pagemap);
   }
 
-  /** What each symbol stands for: "0 hmm_dmirror0". */
-  legend(): readonly string[] {
-    const places = [...this.#symbols].map(([place, symbol]) => `${symbol} ${place}`);
-    return [...FIXED.map(([symbol, meaning]) => `${symbol} ${meaning}`), ...places];
+  /** What each symbol stands for: "0 hmm_dmirror0"; only those in `drawn`, if given. */
+  legend(drawn?: readonly string[]): readonly string[] {
+    const places = [...this.#symbols].map(([place, symbol]) => [symbol, place] as const);
+    const used = drawn === undefined ? null : new Set(drawn.flatMap((line) => [...rowOf(line)]));
+    return [...FIXED, ...places]
+      .filter(([symbol]) => used === null || used.has(symbol))
+      .map(([symbol, meaning]) => `${symbol} ${meaning}`);
   }
 
   /** One line or more for each buffer of each process: "process 0  buffer 1  RRz.00". */
@@ -145,6 +148,11 @@ export class OwnershipMap {
     this.#symbols.set(place, symbol);
     return symbol;
   }
+}
+
+/** The symbols of a drawn line, without its label. */
+export function rowOf(line: string): string {
+  return line.slice(line.lastIndexOf(' ') + 1).replace(/^\+\d+/, '');
 }
 
 // --- The table ------------------------------------------------------------------------------

@@ -65,7 +65,10 @@ export function* movePages(
   if (insertRange !== null) insertRange.mm.notifiers.end(insertRange);
 }
 
-/** migrate_folio: false, with nothing changed, where the destination is not possible or a reference too many is held. */
+/**
+ * migrate_folio. False, with nothing changed, where the destination cannot take the page or somebody
+ * holds a reference on it.
+ */
 function moveIdentity(kernel: Kernel, from: Page, to: Page, extraRefs: number): boolean {
   const { pages, mappings, era } = kernel;
   const mapping = mappings.byId(pages.mapping[from]!);

@@ -19,7 +19,10 @@ export interface Owner {
   readonly name: string;
 }
 
-/** `private`: the CPU cannot address it (MEMORY_DEVICE_PRIVATE). `coherent`: it can (MEMORY_DEVICE_COHERENT). */
+/**
+ * `private`: the CPU cannot address it (MEMORY_DEVICE_PRIVATE). `coherent`: it can
+ * (MEMORY_DEVICE_COHERENT).
+ */
 export type PagemapType = 'private' | 'coherent';
 
 /** A CPU fault on a device-private page: struct vm_fault. */

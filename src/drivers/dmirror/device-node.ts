@@ -19,19 +19,19 @@ export interface NodeMapping {
  * Maps fresh zeroed pages of RAM at once. What they make of the VMA (VM_MIXEDMAP) keeps migrate_vma
  * away; hmm_range_fault works. Returns the address, or -errno.
  */
-export function* mapDeviceNode(process: Process, mapping: NodeMapping): Task<number> {
-  const { mm } = process;
+export function* mapDeviceNode(proc: Process, mapping: NodeMapping): Task<number> {
+  const { mm } = proc;
   const { kernel, pages } = mm;
   // A file of no pages, so that a page that was dropped does not come back: its fault is SIGBUS.
   const file = new MemoryFile(pages, kernel.mappings, 0);
-  const va = yield* process.mmapTask({ ...mapping, file });
+  const va = yield* proc.mmapTask({ ...mapping, file });
   file.drop();
   if (va < 0) return va;
   const vma = mm.vmas.find(va)!;
   for (let i = 0; i < mapping.pages; i++) {
     const page = pages.allocate();
     if (page === NO_PAGE) {
-      yield* process.munmapTask(va, mapping.pages * mm.pageSize);
+      yield* proc.munmapTask(va, mapping.pages * mm.pageSize);
       return -ENOMEM;
     }
     vma.flags |= VM_MIXEDMAP;

@@ -159,13 +159,13 @@ export class Dmirror implements Driver, Owner {
   }
 
   /**
-   * Opens the device for `process`; the file mirrors its address space until it is closed or the
+   * Opens the device for `proc`; the file mirrors its address space until it is closed or the
    * process ends, whatever the process forks: dmirror_fops_open.
    */
-  open(process: Process): DmirrorFile {
-    const file = new DmirrorFile(this, process, this.#nextFileId++);
+  open(proc: Process): DmirrorFile {
+    const file = new DmirrorFile(this, proc, this.#nextFileId++);
     this.#files.set(file.id, file);
-    process.openFiles.add(file);
+    proc.openFiles.add(file);
     return file;
   }
 
@@ -174,18 +174,18 @@ export class Dmirror implements Driver, Owner {
     return this.#files.get(this.kernel.pages.driverData[page]!) ?? null;
   }
 
-  /** How this device maps `va` of `process`: "r", "rw", "x" (exclusive access), or null. */
-  mappingOf(process: Process, va: Va): string | null {
-    const entry = this.entryAt(process, va);
+  /** How this device maps `va` of `proc`: "r", "rw", "x" (exclusive access), or null. */
+  mappingOf(proc: Process, va: Va): string | null {
+    const entry = this.entryAt(proc, va);
     if (entry === null) return null;
     return entry.access === 'write' ? 'rw' : entry.access === 'read' ? 'r' : 'x';
   }
 
-  /** The entry for `va` in the device's page table for `process`, or null. */
-  entryAt(process: Process, va: Va): MirrorEntry | null {
+  /** The entry for `va` in the device's page table for `proc`, or null. */
+  entryAt(proc: Process, va: Va): MirrorEntry | null {
     const vpn = Math.floor(va / this.kernel.pageSize);
     for (const file of this.#files.values()) {
-      if (file.process !== process) continue;
+      if (file.process !== proc) continue;
       const entry = file.pageTable.entry(vpn);
       if (entry !== null) return entry;
     }

@@ -68,22 +68,22 @@ export class DmirrorFile implements OpenFile {
   #closed = false;
 
   /** Use `Dmirror.open`. */
-  constructor(device: Dmirror, process: Process, id: number) {
+  constructor(device: Dmirror, proc: Process, id: number) {
     this.device = device;
-    this.process = process;
-    this.mm = process.mm;
+    this.process = proc;
+    this.mm = proc.mm;
     this.id = id;
     this.mutex = new Mutex(device.kernel.scheduler, `mutex of ${device.name} file ${id}`);
     const ops: IntervalNotifierOps = {
       name: device.name,
       invalidate: (notifier, range, seq) => this.#invalidate(notifier, range, seq),
     };
-    const notifier = mmuIntervalNotifierInsert(process.mm, ops);
+    const notifier = mmuIntervalNotifierInsert(proc.mm, ops);
     if (typeof notifier === 'number') {
       throw new SimError(
         'bad-argument',
-        `process ${process.pid} cannot open ${device.name}: ${errnoName(notifier)}`,
-        { pid: process.pid, ret: notifier },
+        `process ${proc.pid} cannot open ${device.name}: ${errnoName(notifier)}`,
+        { pid: proc.pid, ret: notifier },
       );
     }
     this.notifier = notifier;

@@ -79,11 +79,11 @@ export class Pgmaplab implements Driver {
     });
   }
 
-  /** Opens the driver for `process`, until it is closed or the process ends. */
-  open(process: Process): LabFile {
-    const file = new LabFile(this, process);
+  /** Opens the driver for `proc`, until it is closed or the process ends. */
+  open(proc: Process): LabFile {
+    const file = new LabFile(this, proc);
     this.#files.add(file);
-    process.openFiles.add(file);
+    proc.openFiles.add(file);
     return file;
   }
 

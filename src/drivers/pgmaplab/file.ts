@@ -115,12 +115,12 @@ export class LabFile implements OpenFile {
   #closed = false;
 
   /** Use `Pgmaplab.open`. */
-  constructor(driver: Pgmaplab, process: Process) {
+  constructor(driver: Pgmaplab, proc: Process) {
     this.driver = driver;
-    this.process = process;
-    this.mm = process.mm;
+    this.process = proc;
+    this.mm = proc.mm;
     // It mirrors nothing, so there is nothing to drop; it only lets hmm_range_fault notice changes.
-    const notifier = mmuIntervalNotifierInsert(process.mm, {
+    const notifier = mmuIntervalNotifierInsert(proc.mm, {
       name: driver.name,
       invalidate: (changed, _, seq) => {
         mmuIntervalSetSeq(changed, seq);
@@ -130,8 +130,8 @@ export class LabFile implements OpenFile {
     if (typeof notifier === 'number') {
       throw new SimError(
         'bad-argument',
-        `process ${process.pid} cannot open pgmaplab: ${errnoName(notifier)}`,
-        { pid: process.pid, ret: notifier },
+        `process ${proc.pid} cannot open pgmaplab: ${errnoName(notifier)}`,
+        { pid: proc.pid, ret: notifier },
       );
     }
     this.#notifier = notifier;
