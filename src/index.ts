@@ -51,3 +51,7 @@ export { Delay, type MaybeTask, RESCHEDULE, type Task } from './core/sched/task.
 export { WaitQueue } from './core/sched/wait-queue.ts';
 export * from './core/units.ts';
 export type { Finding } from './core/verify.ts';
+export * from './drivers/dmirror/index.ts';
+export { DRIVERS, LANGUAGE } from './drivers/index.ts';
+export * from './drivers/pgmaplab/index.ts';
+export * from './program/index.ts';

@@ -14,16 +14,9 @@ import { exitMm, forkMm } from './mm/fork.ts';
 import { MemoryFile } from './mm/memory-file.ts';
 import { Mm } from './mm/mm.ts';
 import { madviseDontneed, mmapRegion, munmap } from './mm/mmap.ts';
+import { leafIndex } from './mm/page-table.ts';
 import { mprotect } from './mm/protect.ts';
-import {
-  type Leaf,
-  PTE_DIRTY,
-  PTE_KIND,
-  PTE_PRESENT,
-  PTE_PROTNONE,
-  PTE_WRITE,
-  PTRS_PER_PTE,
-} from './mm/pte.ts';
+import { type Leaf, PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './mm/pte.ts';
 import { mremap } from './mm/remap.ts';
 import { VM_READ, VM_WRITE } from './mm/vma.ts';
 import type { Task } from './sched/task.ts';
@@ -239,30 +232,27 @@ export class Process {
   /** What the memory management unit does on a load; -1 asks for a fault. */
   #loadPresent(va: Va): number {
     const { mm } = this;
-    const pageSize = mm.pageSize;
-    const offset = va % pageSize;
-    const vpn = (va - offset) / pageSize;
+    // Divisions and floors only: the remainder operator is slow beyond 32 bits.
+    const vpn = Math.floor(va / mm.pageSize);
     const leaf: Leaf | null = mm.pageTable.leaf(vpn);
     if (leaf === null) return -1;
-    const at = vpn % PTRS_PER_PTE;
+    const at = leafIndex(vpn);
     if ((leaf.bits[at]! & (PTE_KIND | PTE_PROTNONE)) !== PTE_PRESENT) return -1;
-    return mm.pages.read32(leaf.page[at]!, offset >>> 2);
+    return mm.pages.read32(leaf.page[at]!, (va - vpn * mm.pageSize) >>> 2);
   }
 
   /** The same on a store; false asks for a fault. Sets the dirty bit as hardware does. */
   #storePresent(va: Va, value: number): boolean {
     const { mm } = this;
-    const pageSize = mm.pageSize;
-    const offset = va % pageSize;
-    const vpn = (va - offset) / pageSize;
+    const vpn = Math.floor(va / mm.pageSize);
     const leaf: Leaf | null = mm.pageTable.leaf(vpn);
     if (leaf === null) return false;
-    const at = vpn % PTRS_PER_PTE;
+    const at = leafIndex(vpn);
     const bits = leaf.bits[at]!;
     const writable = PTE_PRESENT | PTE_WRITE;
     if ((bits & (PTE_KIND | PTE_PROTNONE | PTE_WRITE)) !== writable) return false;
     leaf.bits[at] = bits | PTE_DIRTY;
-    mm.pages.write32(leaf.page[at]!, offset >>> 2, value);
+    mm.pages.write32(leaf.page[at]!, (va - vpn * mm.pageSize) >>> 2, value);
     return true;
   }
 

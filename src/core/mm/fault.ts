@@ -40,7 +40,7 @@ export * from './fault-flags.ts';
 /** handle_mm_fault: makes the entry of `va` allow the access. The caller holds mmap_lock. */
 export function handleMmFault(vma: Vma, va: Va, flags: number): MaybeTask<number> {
   const { mm } = vma;
-  const vpn = mm.vpn(va - (va % mm.pageSize));
+  const vpn = Math.floor(va / mm.pageSize);
   const leaf = mm.pageTable.leaf(vpn);
   const at = leafIndex(vpn);
   const bits = leaf === null ? PTE_NONE : leaf.bits[at]!;
