@@ -11,7 +11,7 @@ export function stepText(step: Step): string {
   return [...prefix, step.operation.name, ...step.words].join(' ');
 }
 
-/** "ret 0  cpages 4  data 1 2 3 4"; long lists are cut. */
+/** "ret 0  cpages 4  data 1 2 3 4"; repeated values are counted, long lists cut. */
 export function resultText(result: Result): string {
   return Object.entries(result)
     .map(([name, value]) => `${colors.dim(name)} ${valueText(value)}`)
@@ -20,8 +20,17 @@ export function resultText(result: Result): string {
 
 function valueText(value: unknown): string {
   if (!Array.isArray(value)) return String(value);
-  const shown = value.slice(0, LIST_MAX).map(String).join(' ');
-  return value.length > LIST_MAX ? `${shown} … (${value.length})` : shown;
+  const runs: { readonly text: string; count: number }[] = [];
+  for (const text of value.map(String)) {
+    const last = runs.at(-1);
+    if (last?.text === text) last.count++;
+    else runs.push({ text, count: 1 });
+  }
+  const shown = runs
+    .slice(0, LIST_MAX)
+    .map(({ text, count }) => (count > 2 ? `${text} ×${count}` : Array(count).fill(text).join(' ')))
+    .join(' ');
+  return runs.length > LIST_MAX ? `${shown} … (${value.length} in all)` : shown;
 }
 
 /** Lines of columns that are as wide as they need to be; the first line is a heading. */

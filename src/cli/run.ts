@@ -2,6 +2,7 @@
 import { type CommandDef, defineCommand } from 'citty';
 import colors from 'picocolors';
 import { ERAS, type EraName } from '../core/era.ts';
+import { SimError } from '../core/errors.ts';
 import type { Machine } from '../core/machine.ts';
 import { LANGUAGE } from '../drivers/index.ts';
 import { readText } from '../node/read-text.ts';
@@ -15,6 +16,7 @@ import {
   parsePrograms,
   resultLine,
   runProgram,
+  type Step,
   type StepResult,
 } from '../program/index.ts';
 import { EXIT_OK, UsageError } from './errors.ts';
@@ -53,13 +55,26 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
       view.begin(program);
       const beforeEnd = (runner: ProgramRunner): void => view.end(runner);
       const afterStep = (runner: ProgramRunner, done: StepResult): void => view.step(runner, done);
-      for (const _ of runProgram(machine, program, { afterStep, beforeEnd })) {
-        await breather.breathe();
+      let done = 0;
+      try {
+        for (const _ of runProgram(machine, program, { afterStep, beforeEnd })) {
+          done++;
+          await breather.breathe();
+        }
+      } catch (error) {
+        throw located(error, path, program.steps[done]);
       }
     }
     return EXIT_OK;
   },
 });
+
+/** Says which operation the machine could not carry out. */
+function located(error: unknown, path: string, step: Step | undefined): unknown {
+  if (!(error instanceof SimError) || step === undefined) return error;
+  const where = `${path}:${step.line}: ${stepText(step)}`;
+  return new SimError(error.code, `${where}: ${error.message}`, error.detail);
+}
 
 function parseEra(name: string | undefined): EraName | undefined {
   if (name === undefined) return undefined;

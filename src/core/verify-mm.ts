@@ -14,7 +14,7 @@ import {
   PTE_PROTNONE,
   PTE_WRITE,
 } from './mm/pte.ts';
-import { VM_ACCESS_FLAGS, VM_SHARED, VM_WRITE, type Vma } from './mm/vma.ts';
+import { VM_ACCESS_FLAGS, VM_MIXEDMAP, VM_SHARED, VM_WRITE, type Vma } from './mm/vma.ts';
 import { NO_PAGE, type Page, type Va, type Vpn } from './units.ts';
 import type { Finding, FindingCode, PageUse } from './verify.ts';
 
@@ -220,6 +220,8 @@ export class SpaceCheck {
   #checkRmap(mm: Mm, vma: Vma, va: Va, page: Page): void {
     const { pid } = mm;
     const { index, mapping, flags } = this.#pages;
+    // A page that a driver put there with vm_insert_page has no reverse map.
+    if ((vma.flags & VM_MIXEDMAP) !== 0 && mapping[page] === 0) return;
     const owner = this.#kernel.mappings.byId(mapping[page]!);
     const isAnon = (flags[page]! & PG_ANON) !== 0;
     const isKnown =

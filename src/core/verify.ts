@@ -267,7 +267,8 @@ class Check {
       this.#add({ code: 'page-locked', message: `page ${page} is locked, but no task runs`, page });
     }
     if (pagemap === null) {
-      if (use.mappings > 0 && (bits & PG_LRU) === 0) {
+      const isKernels = this.#pages.mapping[page] === 0;
+      if (use.mappings > 0 && !isKernels && (bits & PG_LRU) === 0) {
         this.#add({ code: 'lru', message: `page ${page} is mapped, but not on the LRU`, page });
       }
       return;

@@ -6,13 +6,18 @@ import { gunzipSync } from 'node:zlib';
 export const TEXT_BYTES_MAX: number = 64 * 1024 * 1024;
 
 const CHUNK_BYTES = 1024 * 1024;
+const STDIN = 0;
+const RETRY_MS = 10;
 
 /** A file that cannot be used. The message names it. */
 export class InputError extends Error {
   override readonly name = 'InputError';
 }
 
-/** The text of a file in UTF-8. Throws an `InputError` where there is none. */
+/**
+ * The text of a file in UTF-8; of standard input if the path is `-`. Throws an `InputError` where
+ * there is none.
+ */
 export function readText(path: string, bytesMax: number = TEXT_BYTES_MAX): string {
   const raw = readBytes(path, bytesMax);
   if (raw.length === 0) throw new InputError(`${path}: the file is empty`);
@@ -24,6 +29,7 @@ export function readText(path: string, bytesMax: number = TEXT_BYTES_MAX): strin
 }
 
 function readBytes(path: string, bytesMax: number): Uint8Array {
+  if (path === '-') return readAll(path, STDIN, bytesMax);
   let descriptor: number;
   try {
     descriptor = openSync(path, 'r');
@@ -46,16 +52,23 @@ function readAll(path: string, descriptor: number, bytesMax: number): Uint8Array
   let total = 0;
   for (;;) {
     const chunk = new Uint8Array(CHUNK_BYTES);
-    let count: number;
-    try {
-      count = readSync(descriptor, chunk, 0, CHUNK_BYTES, null);
-    } catch (error) {
-      throw new InputError(`${path}: ${reason(error)}`);
-    }
+    const count = readSome(path, descriptor, chunk);
     if (count === 0) return Buffer.concat(chunks);
     total += count;
     if (total > bytesMax) throw tooLong(path, bytesMax);
     chunks.push(chunk.subarray(0, count));
+  }
+}
+
+function readSome(path: string, descriptor: number, chunk: Uint8Array): number {
+  for (;;) {
+    try {
+      return readSync(descriptor, chunk, 0, chunk.length, null);
+    } catch (error) {
+      if (codeOf(error) !== 'EAGAIN') throw new InputError(`${path}: ${reason(error)}`);
+      // A terminal or socket that has nothing yet; there is no other way to wait for it here.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS);
+    }
   }
 }
 

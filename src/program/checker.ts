@@ -107,6 +107,10 @@ export class Checker {
       const names = [...this.#language.operations.keys()].join(', ');
       return this.#fail(line, `an operation: ${names}`, quoted(name));
     }
+    const driver = this.#language.driverOf.get(name);
+    if (driver !== undefined && !this.#machine.devices.some((one) => one.driver === driver)) {
+      this.#fail(line, `an operation of the machine, which has no ${driver}`, quoted(name));
+    }
     if (operation.by === 'parent' && process !== 0) {
       this.#fail(line, `process 0 for ${name}`, `process ${process}`);
     }

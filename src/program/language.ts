@@ -15,6 +15,8 @@ export interface LanguageOptions {
 
 export class Language {
   readonly operations: ReadonlyMap<string, Operation>;
+  /** The driver that an operation needs, by the operation's name; nothing for the core's. */
+  readonly driverOf: ReadonlyMap<string, string>;
   readonly drivers: ReadonlyMap<string, DriverFactory>;
   readonly defaultDevices: readonly string[];
 
@@ -30,6 +32,9 @@ export class Language {
       operations.set(operation.name, operation);
     }
     this.operations = operations;
+    this.driverOf = new Map(
+      options.drivers.flatMap((driver) => driver.operations.map(({ name }) => [name, driver.name])),
+    );
   }
 }
 

@@ -96,6 +96,12 @@ export class DevPagemap {
     return this.#pagesInUse;
   }
 
+  /** First physical address after the region's whole sections. */
+  get end(): number {
+    const bytes = this.pageCount * this.kernel.pageSize;
+    return this.start + Math.ceil(bytes / PA_SECTION_BYTES) * PA_SECTION_BYTES;
+  }
+
   contains(page: Page): boolean {
     return page >= this.firstPage && page < this.firstPage + this.pageCount;
   }
@@ -163,19 +169,21 @@ export function memremapPages(kernel: Kernel, options: DevPagemapOptions): DevPa
 }
 
 /**
- * The highest free physical range for `bytes`, rounded up to whole sections: request_free_mem_region.
- * Returns its address, or -1.
+ * A free physical range for `bytes`, rounded up to whole sections: request_free_mem_region. The
+ * places tried lie below the top of physical memory in steps of the range's own size, so ranges of
+ * different sizes can leave gaps. Returns its address, or -1.
  */
 function requestFreeMemRegion(taken: readonly DevPagemap[], bytes: number): number {
   const size = Math.ceil(bytes / PA_SECTION_BYTES) * PA_SECTION_BYTES;
-  const descending = [...taken].sort((a, b) => b.start - a.start);
-  let top = PHYSICAL_END;
-  for (const pagemap of descending) {
-    const sections = Math.ceil((pagemap.pageCount * pagemap.kernel.pageSize) / PA_SECTION_BYTES);
-    if (top - (pagemap.start + sections * PA_SECTION_BYTES) >= size) break;
-    top = pagemap.start;
+  let at = PHYSICAL_END - size;
+  while (at > size) {
+    const from = at;
+    const inTheWay = taken.find(({ start, end }) => start < from + size && end > from);
+    if (inTheWay === undefined) return at;
+    const steps = Math.ceil((PHYSICAL_END - inTheWay.start) / size);
+    at = PHYSICAL_END - (steps + 1) * size;
   }
-  return top - size >= 0 ? top - size : -1;
+  return -1;
 }
 
 /** A list of free device pages, last in, first out, threaded through the pages' driver data. */

@@ -38,34 +38,35 @@ export class Mutex {
   }
 
   *lock(): Task<void> {
-    while (!this.tryLock()) yield this.#waiters;
+    // Who is woken holds the mutex already: see `unlock`.
+    if (!this.tryLock()) yield this.#waiters;
   }
 
+  /** Hands the mutex to whoever waits longest, lest a newcomer takes it first. */
   unlock(): void {
     if (this.#holder === null)
       throw new SimError('lock-misuse', `mutex ${this.name} is not locked`);
-    this.#holder = null;
-    this.#waiters.wakeOne();
+    this.#holder = this.#waiters.wakeOne();
   }
+}
+
+/** A thread in line for an `RwSemaphore`. Each has a queue of its own, to be woken when served. */
+interface Turn {
+  readonly write: boolean;
+  readonly queue: WaitQueue;
 }
 
 /** struct rw_semaphore, as mmap_lock is one. A waiting writer holds off new readers. */
 export class RwSemaphore {
   readonly name: string;
   readonly #scheduler: Scheduler;
-  readonly #queue: WaitQueue;
+  readonly #line: Turn[] = [];
   #writer: Thread | null = null;
   #readers = 0;
-  #writersWaiting = 0;
 
   constructor(scheduler: Scheduler, name: string) {
     this.name = name;
     this.#scheduler = scheduler;
-    this.#queue = new WaitQueue(
-      scheduler,
-      () => `${name} (${this.#writer === null ? `${this.#readers} readers` : 'a writer'})`,
-      () => (this.#writer === null ? [] : [this.#writer]),
-    );
   }
 
   /** True while somebody holds it, for reading or writing. */
@@ -74,19 +75,19 @@ export class RwSemaphore {
   }
 
   tryRead(): boolean {
-    if (this.#writer !== null || this.#writersWaiting > 0) return false;
+    if (this.#writer !== null || this.#line.length > 0) return false;
     this.#readers++;
     return true;
   }
 
   *read(): Task<void> {
-    while (!this.tryRead()) yield this.#queue;
+    if (!this.tryRead()) yield this.#join(false);
   }
 
   unlockRead(): void {
     if (this.#readers === 0) throw new SimError('lock-misuse', `${this.name} is not read-locked`);
     this.#readers--;
-    if (this.#readers === 0) this.#queue.wakeAll();
+    if (this.#line.length > 0) this.#serve();
   }
 
   tryWrite(): boolean {
@@ -96,17 +97,37 @@ export class RwSemaphore {
   }
 
   *write(): Task<void> {
-    while (!this.tryWrite()) {
-      this.#writersWaiting++;
-      yield this.#queue;
-      this.#writersWaiting--;
-    }
+    if (!this.tryWrite()) yield this.#join(true);
   }
 
   unlockWrite(): void {
     if (this.#writer === null)
       throw new SimError('lock-misuse', `${this.name} is not write-locked`);
     this.#writer = null;
-    this.#queue.wakeAll();
+    if (this.#line.length > 0) this.#serve();
+  }
+
+  #join(write: boolean): WaitQueue {
+    const queue = new WaitQueue(
+      this.#scheduler,
+      () => `${this.name} (${this.#writer === null ? `${this.#readers} readers` : 'a writer'})`,
+      () => (this.#writer === null ? [] : [this.#writer]),
+    );
+    this.#line.push({ write, queue });
+    return queue;
+  }
+
+  /** Gives the lock to the head of the line: one writer, or all readers up to the next writer. */
+  #serve(): void {
+    while (this.#writer === null) {
+      const turn = this.#line[0];
+      if (turn === undefined || (turn.write && this.#readers > 0)) return;
+      this.#line.shift();
+      const thread = turn.queue.wakeOne();
+      // Null: it was abandoned while it waited.
+      if (thread === null) continue;
+      if (turn.write) this.#writer = thread;
+      else this.#readers++;
+    }
   }
 }

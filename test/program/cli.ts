@@ -1,0 +1,22 @@
+// Runs the command line in a process of its own, as a person would.
+
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT: string = fileURLToPath(new URL('../../', import.meta.url));
+export const MAIN = 'src/cli/main.ts';
+
+export interface Done {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export function hmmlab(args: readonly string[], input = ''): Done {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--import', 'tsx', MAIN, ...args],
+    { cwd: ROOT, input, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 },
+  );
+  return { status, stdout, stderr };
+}
