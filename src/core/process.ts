@@ -19,7 +19,7 @@ import { mprotect } from './mm/protect.ts';
 import { type Leaf, PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './mm/pte.ts';
 import { mremap } from './mm/remap.ts';
 import { VM_READ, VM_WRITE } from './mm/vma.ts';
-import type { Task } from './sched/task.ts';
+import { Delay, type Task } from './sched/task.ts';
 import { NO_PAGE, type Va } from './units.ts';
 
 export type { OpenFile };
@@ -35,6 +35,12 @@ export const ACCESS_SIGKILL = -3;
 
 /** A driver that answers faults without making progress is stopped after this many in a row. */
 const REFAULTS_MAX = 10_000;
+/**
+ * After so many in a row each fault takes a little time. Two CPUs that fault on one device page
+ * keep it from moving, each by the reference it holds; then the one that waits gets its turn.
+ */
+const REFAULTS_AT_ONCE = 16;
+const REFAULT_NS = 1000;
 /** Where `mmap` looks for room when no address is given: a multiple of 2 MiB, upwards. */
 const MMAP_BASE: Va = 0x7000_0000_0000;
 const MMAP_ALIGN = 0x20_0000;
@@ -269,6 +275,7 @@ export class Process {
         { pid: this.pid, va },
       );
     }
+    if (faults >= REFAULTS_AT_ONCE) yield new Delay(REFAULT_NS);
     return yield* userFault(this.mm, va, write);
   }
 }

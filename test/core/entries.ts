@@ -96,7 +96,30 @@ function fileHole(lab: MigrationLab, offset: number, hasLeaf: boolean): MadeEntr
   return { va: start + offset };
 }
 
-export const ENTRIES = {
+export type EntryName =
+  | 'none, anonymous VMA'
+  | 'none, file VMA'
+  | 'pmd hole, anonymous VMA'
+  | 'pmd hole, file VMA'
+  | 'zero page'
+  | 'system anonymous page'
+  | 'system anonymous page, read-only'
+  | 'system page of a private file mapping'
+  | 'system page of a shared file mapping'
+  | 'system page of shared anonymous memory'
+  | 'system page, locked by somebody else'
+  | 'system page, pinned'
+  | 'system page, somebody has a reference'
+  | 'migration entry'
+  | 'device-exclusive entry'
+  | "device-private page, X's own"
+  | 'device-private page of another owner'
+  | "device-coherent page, X's own"
+  | 'device-coherent page of another owner'
+  | 'special entry'
+  | 'present page without a mapping';
+
+export const ENTRIES: Readonly<Record<EntryName, Entry>> = {
   'none, anonymous VMA': (lab) => {
     const start = lab.proc.mmap({ pages: 2 });
     lab.proc.store32(start, 1);
@@ -190,7 +213,7 @@ export const ENTRIES = {
     };
     return { va: made.va, clean };
   },
-} as const satisfies Readonly<Record<string, Entry>>;
+};
 
 /** A page that a driver maps for a process, as vm_insert_page does. */
 function kernelPage(lab: MigrationLab): MadeEntry {

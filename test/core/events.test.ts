@@ -270,6 +270,7 @@ describe('EventBus', () => {
       bus.migrateEnd(first, 0, 0);
       bus.pageFree(1, null);
       function* finish(): Task<void> {
+        yield new Delay(1);
         bus.migrateEnd(second, 0, 0);
       }
       machine.spawn('worker', finish());
@@ -352,8 +353,7 @@ describe('EventBus', () => {
     bus.on('*', hear);
     const va = proc.mmap({ pages: 4 });
     proc.store32(va, 42);
-    const vma = proc.mm.vmas.find(va)!;
-    machine.run(device.take(vma, va, va + 4 * PAGE_SIZE));
+    expect(device.take(proc, va, 4)).toBe(4);
     expect(machine.ownerOf(proc, va)).toBe(device);
     expect(proc.load32(va)).toBe(42);
     proc.exit();

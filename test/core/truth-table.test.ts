@@ -13,7 +13,7 @@ import {
 } from '../../src/core/migrate/index.ts';
 import { PTE_DIRTY, PTE_KIND, PTE_MIGRATION, PTE_WRITE } from '../../src/core/mm/pte.ts';
 import { NO_PAGE } from '../../src/core/units.ts';
-import { ENTRIES, type Entry } from './entries.ts';
+import { ENTRIES, type Entry, type EntryName } from './entries.ts';
 import { COHERENT, MigrationLab, PRIVATE, SYSTEM } from './migration-lab.ts';
 
 /**
@@ -57,7 +57,7 @@ function withSystem(cell: Cell): Five {
 const HOLE: Five = ['M', 'M', 'M', 'M', 'M'];
 const HELD = 'VM, then 0';
 
-const ROWS: Readonly<Record<keyof typeof ENTRIES, Cell[]>> = {
+const ROWS: Readonly<Record<EntryName, Cell[]>> = {
   'none, anonymous VMA': row('M', ['M', 'M'], HOLE),
   'none, file VMA': row('M', ['M', 'M'], NOTHING),
   'pmd hole, anonymous VMA': row('M', ['M', 'M'], HOLE),
@@ -137,7 +137,7 @@ function checkCell(column: Column, entry: Entry, cell: Cell): void {
 }
 
 describe.each(Object.entries(ENTRIES))('%s', (name, entry) => {
-  const cells = ROWS[name as keyof typeof ENTRIES];
+  const cells = ROWS[name as EntryName];
 
   it('has a cell in every column', () => {
     expect(cells).toHaveLength(COLUMNS.length);

@@ -1,7 +1,7 @@
 /** What a machine shows without being touched: where every page is, whose it is, what it holds. */
 import type { Machine } from '../../src/core/machine.ts';
 import { leafIndex } from '../../src/core/mm/page-table.ts';
-import { PTE_NONE, PTE_WRITE } from '../../src/core/mm/pte.ts';
+import { PTE_DEVICE_EXCLUSIVE, PTE_NONE, PTE_WRITE } from '../../src/core/mm/pte.ts';
 import type { Vma } from '../../src/core/mm/vma.ts';
 import { NO_PAGE, type Page, type Va } from '../../src/core/units.ts';
 import { Dmirror, DmirrorFile } from '../../src/drivers/dmirror/index.ts';
@@ -20,6 +20,8 @@ export interface Place {
   readonly home: Home;
   /** The entry lets one write, or will once the page is back. */
   readonly writable: boolean;
+  /** A device has it to itself, so it cannot move. */
+  readonly exclusive: boolean;
   /** The first word one would read. */
   readonly value: number;
 }
@@ -62,19 +64,18 @@ export class Eye {
     if (leaf !== null && leaf.kind(at) !== PTE_NONE) {
       const page = leaf.page[at]!;
       const writable = (leaf.bits[at]! & PTE_WRITE) !== 0;
-      return { vma, page, home: this.homeOf(page), writable, value: pages.read32(page, 0) };
+      const exclusive = leaf.kind(at) === PTE_DEVICE_EXCLUSIVE;
+      const value = pages.read32(page, 0);
+      return { vma, page, home: this.homeOf(page), writable, exclusive, value };
     }
     const index = vma === null ? 0 : vpn - mm.vpn(vma.start) + vma.pgoff;
     const cached = vma?.file?.cached(index);
     const value = cached === undefined ? 0 : pages.read32(cached, 0);
-    return { vma, page: null, home: 'none', writable: false, value };
+    return { vma, page: null, home: 'none', writable: false, exclusive: false, value };
   }
 
   /** The places that `spaces` knows. */
-  view(
-    processes: ReadonlyMap<number, ProgramProcess>,
-    spaces: ReadonlyMap<number, Space>,
-  ): View {
+  view(processes: ReadonlyMap<number, ProgramProcess>, spaces: ReadonlyMap<number, Space>): View {
     const view: View = new Map();
     for (const [number, space] of spaces) {
       const one = processes.get(number);
@@ -93,8 +94,12 @@ export class Eye {
     });
   }
 
-  /** Pages that somebody holds through `lab_pin`. */
-  held(): ReadonlySet<Page> {
-    return new Set(this.lab.heldReferences().keys());
+  /** Pages that cannot move: somebody holds them, or a device has them to itself. */
+  held(view: View): ReadonlySet<Page> {
+    const held = new Set(this.lab.heldReferences().keys());
+    for (const places of view.values()) {
+      for (const { page, exclusive } of places.values()) if (exclusive) held.add(page!);
+    }
+    return held;
   }
 }

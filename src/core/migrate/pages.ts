@@ -15,7 +15,7 @@ import {
   PTE_PRESENT,
   PTE_WRITE,
 } from '../mm/pte.ts';
-import { pageAddNewAnonRmap } from '../mm/rmap.ts';
+import { isAnon, pageAddNewAnonRmap } from '../mm/rmap.ts';
 import { VM_WRITE, type Vma } from '../mm/vma.ts';
 import type { Task } from '../sched/task.ts';
 import { NO_PAGE, type Page, type Va } from '../units.ts';
@@ -71,7 +71,8 @@ export function* movePages(
  */
 function moveIdentity(kernel: Kernel, from: Page, to: Page, extraRefs: number): boolean {
   const { pages, mappings, era } = kernel;
-  const mapping = mappings.byId(pages.mapping[from]!);
+  // The anon_vma of a page that is held but no longer mapped may be gone, its number reused.
+  const mapping = isAnon(pages, from) ? null : mappings.byId(pages.mapping[from]!);
   const file: MemoryFile | null = mapping !== null && mapping.kind === 'file' ? mapping : null;
   // Pages of files cannot live in device memory.
   if (file !== null && pages.isZoneDevice(to)) return false;
