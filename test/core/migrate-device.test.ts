@@ -137,12 +137,15 @@ describe('a CPU fault on a device page', () => {
 
 describe('references on a device page that is to go home', () => {
   it.each([
-    [1, 1, 'one slips through unmap and stops the move'],
-    [2, 0, 'two are seen by unmap'],
-  ])('%i: cpages %i, %s', (references, cpages) => {
+    [1, false, 1, 'one slips through unmap and stops the move'],
+    [2, false, 0, 'two are seen by unmap'],
+    [2, true, 1, "one beside the fault's own slips through unmap and stops the move"],
+    [3, true, 0, "two beside the fault's own are seen by unmap"],
+  ])('%i, fault page: %s, cpages %i: %s', (references, isFaultPage, cpages) => {
     const { va, page } = onDevice();
     for (let i = 0; i < references; i++) lab.pages.get(page);
-    const { args, collected } = lab.setup(va, 1, { flags: PRIVATE, owner: lab.x });
+    const options = { flags: PRIVATE, owner: lab.x, faultPage: isFaultPage ? page : NO_PAGE };
+    const { args, collected } = lab.setup(va, 1, options);
     expect(collected.cpages).toBe(1);
     expect(args.cpages).toBe(cpages);
     const given = lab.giveRam(args);

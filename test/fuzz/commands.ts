@@ -9,6 +9,8 @@ import type { EraName } from '../../src/core/era.ts';
 /** Numbers that are small wishes: each is taken modulo what there is to choose from. */
 export interface Wish {
   readonly name: string;
+  /** Where the last operation was: same process, same pages. */
+  readonly again: boolean;
   readonly process: number;
   readonly buffer: number;
   readonly offset: number;
@@ -24,16 +26,18 @@ export interface Plan {
   readonly rest: readonly Wish[];
 }
 
-const BUFFERS = 6;
+const BUFFERS = 4;
 const PAGES_MAX = 8;
 /** Children of process 0 over a whole program. */
 const CHILDREN_MAX = 5;
-const LABS = 4;
+/** Owner of each lab. */
+const LAB_OWNERS = ['0', '1', '2', '0'];
 
-const kinds = fc.constantFrom('anon', 'anon', 'anon', 'shared', 'file', 'fileshared');
-const prots = fc.constantFrom('rw', 'rw', 'rw', 'r', 'n');
-const labFlags = fc.constantFrom('S', 'S', 'P', 'P', 'SP', 'SP', 'C', 'SPC', '-');
-const labOwners = fc.constantFrom('0', '0', '1', '2', '3', 'null');
+const kinds = fc.constantFrom('anon', 'anon', 'anon', 'anon', 'shared', 'file', 'fileshared');
+const prots = fc.constantFrom('rw', 'rw', 'rw', 'rw', 'r', 'n');
+const labFlags = fc.constantFrom('SP', 'SP', 'SP', 'SP', 'S', 'S', 'P', 'P', 'C', 'SPC', '-');
+/** `last` is the owner of the lab that pages went to last. */
+const labOwners = fc.constantFrom('last', 'last', 'last', 'last', '0', '1', '2', '3', 'null');
 const labDestinations = fc.constantFrom('0', '1', '2', '3', 'ram', 'none');
 const skipped = fc.constantFrom('', '', '', '0', '1,3', '0,2,5');
 
@@ -64,7 +68,7 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   exclusive: 3,
   check_exclusive: 1,
   release: 1,
-  lab_migrate: 10,
+  lab_migrate: 14,
   lab_where: 2,
   lab_pin: 2,
   lab_unpin: 1,
@@ -75,7 +79,8 @@ const WEIGHTS: Readonly<Record<string, number>> = {
 function wishes(name: string): fc.Arbitrary<Wish> {
   return fc.record({
     name: fc.constant(name),
-    process: fc.nat({ max: 5 }),
+    again: fc.boolean(),
+    process: fc.oneof(fc.constant(0), fc.nat({ max: 5 })),
     buffer: fc.nat({ max: BUFFERS - 1 }),
     // Mostly from the start: half of the others are empty ranges near the end.
     offset: fc.oneof(fc.constant(0), fc.nat({ max: PAGES_MAX - 1 })),
@@ -109,6 +114,13 @@ export function programText(plan: Plan, era: EraName): string {
   return [...header, 'program fuzz', ...writer.lines, 'end', ''].join('\n');
 }
 
+interface Place {
+  readonly process: number;
+  readonly buffer: number;
+  readonly offset: number;
+  readonly pages: number;
+}
+
 class Writer {
   readonly lines: string[] = [];
   readonly #devices: number;
@@ -116,6 +128,8 @@ class Writer {
   readonly #buffers: Map<number, number[]> = new Map([[0, []]]);
   #children = 0;
   #nextValue = 1000;
+  #last: Place | null = null;
+  #lastOwner = '0';
 
   constructor(devices: number) {
     this.#devices = devices;
@@ -145,16 +159,29 @@ class Writer {
         return;
       case 'lab_evict':
       case 'lab_mode':
-        this.#write(process, wish.name, wish.target % LABS, ...wish.words);
+        this.#write(process, wish.name, wish.target % LAB_OWNERS.length, ...wish.words);
         return;
       default:
         if (known.length > 0) this.#addRanged(wish, process, known);
     }
   }
 
-  #addRanged(wish: Wish, process: number, known: number[]): void {
-    const { name, offset, pages, target, words } = wish;
-    const range = [choose(known, wish.buffer), offset, pages];
+  /** Where a wish is about: where the last one was, if it says so and that is still there. */
+  #placeOf(wish: Wish, process: number, known: readonly number[]): Place {
+    const { again, offset, pages } = wish;
+    const last = this.#last;
+    const isThere = last !== null && this.#buffers.get(last.process)?.includes(last.buffer);
+    if (again && isThere) return last;
+    return { process, buffer: choose(known, wish.buffer), offset, pages };
+  }
+
+  #addRanged(wish: Wish, wished: number, knownThere: readonly number[]): void {
+    const { name, target, words } = wish;
+    const place = this.#placeOf(wish, wished, knownThere);
+    this.#last = place;
+    const { process } = place;
+    const known = this.#buffers.get(process)!;
+    const range = [place.buffer, place.offset, place.pages];
     switch (name) {
       case 'mremap':
         this.#write(process, name, ...range, target);
@@ -167,9 +194,10 @@ class Writer {
         this.#write(process, name, target % this.#devices, ...range, this.#values());
         return;
       case 'lab_migrate': {
-        const [owner, flags, to, skip] = words as [string, string, string, string];
-        const last = skip === '' ? [] : [skip];
-        this.#write(process, name, owner, flags, to, ...range, ...last);
+        const [wished, flags, to, skip] = words as [string, string, string, string];
+        const owner = wished === 'last' ? this.#lastOwner : wished;
+        this.#lastOwner = LAB_OWNERS[Number(to)] ?? this.#lastOwner;
+        this.#write(process, name, owner, flags, to, ...range, ...(skip === '' ? [] : [skip]));
         return;
       }
       case 'munmap':

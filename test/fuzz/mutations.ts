@@ -6,6 +6,7 @@ import { eraNamed } from '../../src/core/era.ts';
 import type { Machine } from '../../src/core/machine.ts';
 import { Pages } from '../../src/core/memory/pages.ts';
 import { Vma } from '../../src/core/mm/vma.ts';
+import { MirrorPageTable } from '../../src/drivers/dmirror/page-table.ts';
 
 export interface Mutation {
   readonly name: string;
@@ -55,6 +56,34 @@ export const MUTATIONS: readonly Mutation[] = [
       });
       return () => {
         Object.defineProperty(Vma.prototype, 'isCow', isCow);
+      };
+    },
+  },
+  {
+    name: 'contents',
+    summary: 'a page that moves from one device to another arrives empty',
+    plant() {
+      const { copyContents } = Pages.prototype;
+      Pages.prototype.copyContents = function (to, from): void {
+        const lost = this.isZoneDevice(from) && this.isZoneDevice(to);
+        if (!lost) copyContents.call(this, to, from);
+      };
+      return () => {
+        Pages.prototype.copyContents = copyContents;
+      };
+    },
+  },
+  {
+    name: 'mirror',
+    summary: 'a device that is told of an invalidation keeps the last page of the range',
+    plant() {
+      const { eraseRange } = MirrorPageTable.prototype;
+      MirrorPageTable.prototype.eraseRange = function (first, last): void {
+        // One page more is erased than the range has, as the reference driver does.
+        eraseRange.call(this, first, last - 2);
+      };
+      return () => {
+        MirrorPageTable.prototype.eraseRange = eraseRange;
       };
     },
   },

@@ -2,6 +2,7 @@
  * Who owns a page, and what may change that: every page is in one place, and each operation moves
  * pages only from owners whose pages it may take, to the one owner it is for.
  */
+import { VM_SHARED } from '../../src/core/mm/vma.ts';
 import type { Page } from '../../src/core/units.ts';
 import { type Done, rangeOf } from './results.ts';
 import type { Home, Place, View } from './view.ts';
@@ -157,7 +158,7 @@ function checkWritableOnce({ done, now }: Ownership): void {
 }
 
 function isOwnToWrite({ vma, writable }: Place): boolean {
-  return writable && vma?.isCow === true;
+  return writable && vma !== null && (vma.flags & VM_SHARED) === 0;
 }
 
 export function where(process: number, pageNumber: number): string {

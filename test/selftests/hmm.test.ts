@@ -139,8 +139,9 @@ describe.each(['private', 'coherent'] as const)('hmm.hmm_device_%s', (type) => {
     const file = self.proc.createFile(BUFFER_PAGES);
     const va = self.filled(BUFFER_PAGES, 0, { file });
     self.expectMigrates(va, values);
-    self.expectStored(va, values);
+    self.expectStored(va, ascending(BUFFER_PAGES / 2));
     file.drop();
+    // Copies of file pages are anonymous: half of them go from the device straight to nothing.
     self.free(va);
   });
 

@@ -31,6 +31,8 @@ export const PIN_BIAS = 1024;
 const SECTION_SHIFT = 9;
 const SECTION_PAGES: number = 1 << SECTION_SHIFT;
 const LOCK_HOLDER_SHIFT = 16;
+/** Columns grow by a quarter: what stands empty counts in the bytes a resident page costs. */
+const GROWTH = 1.25;
 /** A migrate_pfn word has 26 bits for the page. */
 const ROWS_MAX: number = 2 ** 26;
 
@@ -288,7 +290,7 @@ export class Pages {
       throw new SimError('limit', `more than ${ROWS_MAX} pages of RAM and devices together`);
     }
     if (needed > this.refcount.length) {
-      this.#grow(Math.min(ROWS_MAX, Math.max(needed, this.refcount.length * 2)));
+      this.#grow(Math.min(ROWS_MAX, Math.max(needed, Math.ceil(this.refcount.length * GROWTH))));
     }
     this.#rowsUsed = needed;
     return first;
