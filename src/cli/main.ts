@@ -123,7 +123,8 @@ function report(error: unknown): number {
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(EXIT_PIPE);
-    throw error;
+    printError(`cannot write: ${error.message}`);
+    process.exit(EXIT_DIFFERENT);
   });
 }
 process.on('SIGINT', () => {

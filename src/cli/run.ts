@@ -117,7 +117,8 @@ class TextView implements View {
   begin(program: Program): void {
     print(colors.bold(`program ${program.name}`));
     if (this.#owners) print(`  ${colors.dim(this.#map.legend().join('   '))}`);
-    this.#width = Math.min(40, Math.max(0, ...program.steps.map((step) => stepText(step).length)));
+    const longest = program.steps.reduce((most, step) => Math.max(most, stepText(step).length), 0);
+    this.#width = Math.min(40, longest);
   }
 
   step(runner: ProgramRunner, { step, result }: StepResult): void {

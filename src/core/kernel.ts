@@ -4,6 +4,7 @@
  */
 import type { Era } from './era.ts';
 import type { EventBus } from './events/bus.ts';
+import type { MigrateInfo } from './events/types.ts';
 import { Frames } from './memory/frames.ts';
 import { Pages } from './memory/pages.ts';
 import { Mappings } from './mm/mapping.ts';
@@ -32,6 +33,8 @@ export class Kernel {
   /** Address spaces that are alive. */
   readonly mms: Set<Mm>;
   readonly pagemaps: DevPagemap[];
+  /** Migrations by page that somebody listens to, by their `src` array. */
+  readonly deviceMigrations: WeakMap<Uint32Array, MigrateInfo>;
 
   constructor(options: KernelOptions) {
     this.era = options.era;
@@ -42,6 +45,7 @@ export class Kernel {
     this.mappings = new Mappings();
     this.mms = new Set();
     this.pagemaps = [];
+    this.deviceMigrations = new WeakMap();
     this.pages = new Pages({
       ramPages: Math.floor(options.ramBytes / options.pageSize),
       freeDevicePageRefs: options.era.freeDevicePageRefs,

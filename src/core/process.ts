@@ -17,9 +17,10 @@ import { madviseDontneed, mmapRegion, munmap } from './mm/mmap.ts';
 import { leafIndex } from './mm/page-table.ts';
 import { mprotect } from './mm/protect.ts';
 import { type Leaf, PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './mm/pte.ts';
+import { REFAULTS_AT_ONCE, refaultPause } from './mm/refault.ts';
 import { mremap } from './mm/remap.ts';
 import { VM_READ, VM_WRITE } from './mm/vma.ts';
-import { Delay, type Task } from './sched/task.ts';
+import type { Task } from './sched/task.ts';
 import { NO_PAGE, type Va } from './units.ts';
 
 export type { OpenFile };
@@ -33,14 +34,6 @@ export const ACCESS_SIGBUS = -2;
 /** RAM is full: the out-of-memory killer. */
 export const ACCESS_SIGKILL = -3;
 
-/** A driver that answers faults without making progress is stopped after this many in a row. */
-const REFAULTS_MAX = 10_000;
-/**
- * After so many in a row each fault takes a little time. Two CPUs that fault on one device page
- * keep it from moving, each by the reference it holds; then the one that waits gets its turn.
- */
-const REFAULTS_AT_ONCE = 16;
-const REFAULT_NS = 1000;
 /** Where `mmap` looks for room when no address is given: a multiple of 2 MiB, upwards. */
 const MMAP_BASE: Va = 0x7000_0000_0000;
 const MMAP_ALIGN = 0x20_0000;
@@ -103,6 +96,7 @@ export class Process {
 
   /** Returns the address or -errno. */
   *mmapTask(options: MmapOptions): Task<number> {
+    this.#mustBeAlive();
     const addr = options.addr ?? this.#findRoom(options.pages);
     return yield* mmapRegion(this.mm, {
       addr,
@@ -119,6 +113,7 @@ export class Process {
   }
 
   munmapTask(va: Va, bytes: number): Task<number> {
+    this.#mustBeAlive();
     return munmap(this.mm, va, bytes);
   }
 
@@ -128,6 +123,7 @@ export class Process {
   }
 
   mprotectTask(va: Va, bytes: number, prot: Prot): Task<number> {
+    this.#mustBeAlive();
     return mprotect(this.mm, va, bytes, protBits(prot));
   }
 
@@ -137,6 +133,7 @@ export class Process {
   }
 
   dontneedTask(va: Va, bytes: number): Task<number> {
+    this.#mustBeAlive();
     return madviseDontneed(this.mm, va, bytes);
   }
 
@@ -146,6 +143,7 @@ export class Process {
   }
 
   mremapTask(va: Va, bytes: number, newVa: Va): Task<number> {
+    this.#mustBeAlive();
     return mremap(this.mm, va, bytes, newVa);
   }
 
@@ -201,6 +199,7 @@ export class Process {
 
   /** The child, or -ENOMEM. */
   *forkTask(): Task<Process | number> {
+    this.#mustBeAlive();
     const child = this.machine.createProcess();
     child.#nextAddr = this.#nextAddr;
     const result = yield* forkMm(this.mm, child.mm);
@@ -221,6 +220,10 @@ export class Process {
     for (const file of this.openFiles) yield* file.release();
     this.openFiles.clear();
     this.machine.processes.delete(this.pid);
+  }
+
+  #mustBeAlive(): void {
+    if (!this.#alive) throw new SimError('bad-argument', `process ${this.pid} has exited`);
   }
 
   #findRoom(pages: number): Va {
@@ -244,7 +247,10 @@ export class Process {
     if (leaf === null) return -1;
     const at = leafIndex(vpn);
     if ((leaf.bits[at]! & (PTE_KIND | PTE_PROTNONE)) !== PTE_PRESENT) return -1;
-    return mm.pages.read32(leaf.page[at]!, (va - vpn * mm.pageSize) >>> 2);
+    // A word that is not a whole number: the slow path tells what is wrong with the address.
+    const word = (va - vpn * mm.pageSize) / 4;
+    if (word !== word >>> 0) return -1;
+    return mm.pages.read32(leaf.page[at]!, word);
   }
 
   /** The same on a store; false asks for a fault. Sets the dirty bit as hardware does. */
@@ -257,8 +263,10 @@ export class Process {
     const bits = leaf.bits[at]!;
     const writable = PTE_PRESENT | PTE_WRITE;
     if ((bits & (PTE_KIND | PTE_PROTNONE | PTE_WRITE)) !== writable) return false;
+    const word = (va - vpn * mm.pageSize) / 4;
+    if (word !== word >>> 0) return false;
     leaf.bits[at] = bits | PTE_DIRTY;
-    mm.pages.write32(leaf.page[at]!, (va - vpn * mm.pageSize) >>> 2, value);
+    mm.pages.write32(leaf.page[at]!, word, value);
     return true;
   }
 
@@ -266,16 +274,8 @@ export class Process {
     if (va % 4 !== 0 || !Number.isSafeInteger(va)) {
       throw new SimError('bad-argument', `address ${va} is not a multiple of 4`, { va });
     }
-    if (!this.#alive) throw new SimError('bad-argument', `process ${this.pid} has exited`);
-    if (faults >= REFAULTS_MAX) {
-      throw new SimError(
-        'refault-livelock',
-        `process ${this.pid} faulted ${faults} times in a row at 0x${va.toString(16)} ` +
-          'without getting the page: does the driver set fault_page?',
-        { pid: this.pid, va },
-      );
-    }
-    if (faults >= REFAULTS_AT_ONCE) yield new Delay(REFAULT_NS);
+    this.#mustBeAlive();
+    if (faults >= REFAULTS_AT_ONCE) yield* refaultPause(this.mm, va, faults);
     return yield* userFault(this.mm, va, write);
   }
 }

@@ -39,9 +39,9 @@ export function offsetArg(): ArgSpec<number> {
   return intArg('offset', 0, BUFFER_PAGES_MAX - 1);
 }
 
-/** How many pages; they may reach past the buffer's end. */
-export function pagesArg(max: number = BUFFER_PAGES_MAX): ArgSpec<number> {
-  return intArg('pages', 1, max);
+/** How many pages; they may reach past the buffer's end, and there may be none. */
+export function pagesArg(min = 0): ArgSpec<number> {
+  return intArg('pages', min, BUFFER_PAGES_MAX);
 }
 
 /** One of some words. */

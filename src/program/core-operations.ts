@@ -14,7 +14,6 @@ import {
 import type { Task } from '../core/sched/task.ts';
 import { NO_PAGE, type Va } from '../core/units.ts';
 import {
-  BUFFER_PAGES_MAX,
   bufferArg,
   intArg,
   newBufferArg,
@@ -56,7 +55,7 @@ const ACCESS_NAMES: ReadonlyMap<number, string> = new Map([
 const mmapOperation: Operation = operation({
   name: 'mmap',
   summary: 'maps a buffer: private or shared memory, or a memory file',
-  args: [newBufferArg(), intArg('pages', 1, BUFFER_PAGES_MAX), wordArg('kind', KINDS), protArg()],
+  args: [newBufferArg(), pagesArg(), wordArg('kind', KINDS), protArg()],
   *run(ctx, [id, pages, kind, prot]) {
     const { current } = ctx;
     const address = baseOf(id);

@@ -42,7 +42,7 @@ const OPERATIONS =
   'release, lab_migrate, lab_where, lab_pin, lab_unpin, lab_evict, lab_mode';
 const BUFFER = 'buffer: the number of a buffer that an mmap or mremap of this process named';
 const OFFSET = 'offset: a number from 0 to 65535';
-const PAGES = 'pages: a number from 1 to 65536';
+const PAGES = 'pages: a number from 0 to 65536';
 const DEVICE = 'device: a dmirror of the machine, 0 to 3';
 const ALIVE = 'a process that was forked and has not exited';
 const NAME = 'a name of 1 to 100 letters without spaces';
@@ -169,7 +169,11 @@ const OPERATION: readonly Case[] = [
   ['a fraction', after('cpu_read 0 0.5 1'), `4: expected ${OFFSET}; found "0.5"`],
   ['hexadecimal digits', after('cpu_read 0 0x1 1'), `4: expected ${OFFSET}; found "0x1"`],
   ['an exponent', after('cpu_read 0 0 1e3'), `4: expected ${PAGES}; found "1e3"`],
-  ['no pages', after('munmap 0 0 0'), `4: expected ${PAGES}; found "0"`],
+  [
+    'no pages to pin',
+    after('lab_pin 0 0 0 r get'),
+    '4: expected pages: a number from 1 to 65536; found "0"',
+  ],
   ['too many pages', after('mmap 2 65537 anon rw'), `4: expected ${PAGES}; found "65537"`],
   [
     'a number beyond all bounds',

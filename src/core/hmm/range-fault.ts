@@ -21,6 +21,7 @@ import {
   PTE_PROTNONE,
   PTE_WRITE,
 } from '../mm/pte.ts';
+import { REFAULTS_AT_ONCE, refaultPause } from '../mm/refault.ts';
 import { VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, type Vma } from '../mm/vma.ts';
 import type { Owner } from '../pagemap/pagemap.ts';
 import type { Task } from '../sched/task.ts';
@@ -69,9 +70,6 @@ const NEED_FAULT = 1;
 const NEED_WRITE_FAULT = 2;
 const NEED_ALL = 3;
 
-/** A range that so many faults in a row did not bring never comes: a driver is broken. */
-const ROUNDS_MAX = 10_000;
-
 /** Where a walk stopped: [start, end) of `vma` must be faulted in. */
 interface NeededFault {
   readonly vma: Vma;
@@ -106,10 +104,7 @@ export function* hmmRangeFault(range: HmmRange): Task<number> {
     const stop = walkRange(mm, range, last);
     if (typeof stop === 'number') return stop;
     stuckRounds = stop.start === last ? stuckRounds + 1 : 0;
-    if (stuckRounds > ROUNDS_MAX) {
-      const message = `${ROUNDS_MAX} faults at ${last} did not bring what the device needs`;
-      throw new SimError('refault-livelock', message, { pid: mm.pid, va: last });
-    }
+    if (stuckRounds >= REFAULTS_AT_ONCE) yield* refaultPause(mm, stop.start, stuckRounds);
     last = stop.start;
     if ('page' in stop) yield* mm.pages.waitUnlocked(stop.page);
     else {

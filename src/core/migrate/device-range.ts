@@ -3,13 +3,15 @@
  * who maps it. Reference: mm/migrate_device.c of Linux 6.1.
  */
 import { EBUSY } from '../errno.ts';
+import type { MigrateInfo } from '../events/types.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Task } from '../sched/task.ts';
 import { NO_PAGE, type Page } from '../units.ts';
 import { finalizePages } from './finalize.ts';
+import { countMigrated, tellHomes } from './outcome.ts';
 import { movePages } from './pages.ts';
 import { unmapPages } from './unmap.ts';
-import { MIGRATE_PFN_MIGRATE, migratePfn } from './words.ts';
+import { MIGRATE_PFN_MIGRATE, migratePfn, migratePfnPage } from './words.ts';
 
 /**
  * migrate_device_range: locks and unmaps every used page of [first, first + count). `src` gets a
@@ -23,6 +25,8 @@ export function* migrateDeviceRange(
 ): Task<number> {
   const { pages } = kernel;
   const { refcount } = pages;
+  const { events } = kernel;
+  if (events.listening) beginEvent(kernel, src, first, count);
   const free = pages.freeDevicePageRefs;
   for (let i = 0; i < count; i++) {
     const page = first + i;
@@ -33,8 +37,27 @@ export function* migrateDeviceRange(
       src[i] = (migratePfn(page) | MIGRATE_PFN_MIGRATE) >>> 0;
     }
   }
-  yield* unmapPages(kernel, src, count, NO_PAGE);
+  const selected = yield* unmapPages(kernel, src, count, NO_PAGE);
+  if (selected === 0) endEvent(kernel, src, count, 0);
   return 0;
+}
+
+function beginEvent(kernel: Kernel, src: Uint32Array, first: Page, count: number): void {
+  const pagemap = kernel.pages.pagemapOf(first);
+  if (pagemap === null) return;
+  const start = pagemap.start + (first - pagemap.firstPage) * kernel.pageSize;
+  const end = start + count * kernel.pageSize;
+  const { owner } = pagemap;
+  const info: MigrateInfo = { mm: null, start, end, pages: count, owner, cause: 'evict' };
+  kernel.deviceMigrations.set(src, info);
+  kernel.events.migrateBegin(info);
+}
+
+function endEvent(kernel: Kernel, src: Uint32Array, count: number, selected: number): void {
+  const info = kernel.deviceMigrations.get(src);
+  if (info === undefined) return;
+  kernel.deviceMigrations.delete(src);
+  kernel.events.migrateEnd(info, selected, countMigrated(src, count));
 }
 
 /** migrate_device_pages. */
@@ -54,7 +77,14 @@ export function migrateDeviceFinalize(
   dst: Uint32Array,
   count: number,
 ): void {
+  const info = kernel.deviceMigrations.get(src);
+  let selected = 0;
+  if (info !== undefined) {
+    tellHomes(kernel, info, src, dst, count);
+    for (let i = 0; i < count; i++) if (migratePfnPage(src[i]!) !== NO_PAGE) selected++;
+  }
   finalizePages(kernel, src, dst, count);
+  endEvent(kernel, src, count, selected);
 }
 
 /**

@@ -6,12 +6,11 @@ export {
   migrateDeviceRange,
 } from './device-range.ts';
 export {
-  countMigrated,
-  countMovedPages,
   MigrateVma,
   type MigrateVmaOptions,
   migrateVmaFinalize,
   migrateVmaPages,
   migrateVmaSetup,
 } from './migrate-vma.ts';
+export { countMigrated, countMovedPages } from './outcome.ts';
 export * from './words.ts';

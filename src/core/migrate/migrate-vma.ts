@@ -10,7 +10,7 @@
  * Failures are per page and show in `src`; only wrong arguments give an error.
  */
 import { EINVAL } from '../errno.ts';
-import type { MigrateCause, MigrateInfo } from '../events/types.ts';
+import type { MigrateCause, MigrateInfo, PageHome } from '../events/types.ts';
 import type { Mm } from '../mm/mm.ts';
 import { VM_SPECIAL, type Vma } from '../mm/vma.ts';
 import type { Owner } from '../pagemap/pagemap.ts';
@@ -18,9 +18,9 @@ import type { Task } from '../sched/task.ts';
 import { NO_PAGE, type Page, type Va } from '../units.ts';
 import { collect } from './collect.ts';
 import { finalizePages } from './finalize.ts';
+import { countMigrated, tellHomes } from './outcome.ts';
 import { movePages } from './pages.ts';
 import { unmapPages } from './unmap.ts';
-import { MIGRATE_PFN_MIGRATE, MIGRATE_PFN_VALID } from './words.ts';
 
 export interface MigrateVmaOptions {
   /** The VMA that holds the range; null, as a lookup may give it, is refused with -EINVAL. */
@@ -58,6 +58,9 @@ export class MigrateVma implements MigrateInfo {
   cpages: number;
   /** (out, setup) Pages looked at. */
   npages: number;
+  /** (out, finalize) Where the pages were and went, if that is one place for all; for events. */
+  from: PageHome | undefined;
+  to: PageHome | undefined;
 
   constructor(options: MigrateVmaOptions) {
     this.vma = options.vma;
@@ -71,6 +74,8 @@ export class MigrateVma implements MigrateInfo {
     this.cause = options.cause ?? 'unknown';
     this.cpages = 0;
     this.npages = 0;
+    this.from = undefined;
+    this.to = undefined;
   }
 
   get mm(): Mm | null {
@@ -116,6 +121,8 @@ export function* migrateVmaSetup(migrate: MigrateVma): Task<number> {
     migrate.cpages = yield* unmapPages(kernel, migrate.src, migrate.npages, migrate.faultPage);
     if (events.listening) events.migratePhase(migrate, 'unmap', 'end');
   }
+  // Nothing is held then, and drivers may stop here without pages and finalize.
+  if (migrate.cpages === 0 && events.listening) events.migrateEnd(migrate, 0, 0);
   return 0;
 }
 
@@ -132,24 +139,12 @@ export function* migrateVmaPages(migrate: MigrateVma): Task<void> {
 export function migrateVmaFinalize(migrate: MigrateVma): void {
   const { kernel } = migrate.vma!.mm;
   const { events } = kernel;
-  if (events.listening) events.migratePhase(migrate, 'finalize', 'begin');
+  if (events.listening) {
+    tellHomes(kernel, migrate, migrate.src, migrate.dst, migrate.npages);
+    events.migratePhase(migrate, 'finalize', 'begin');
+  }
   finalizePages(kernel, migrate.src, migrate.dst, migrate.npages);
   if (!events.listening) return;
   events.migratePhase(migrate, 'finalize', 'end');
   events.migrateEnd(migrate, migrate.cpages, countMigrated(migrate.src, migrate.npages));
-}
-
-/** Pages that moved, holes that were filled included; call after `migrateVmaPages`. */
-export function countMigrated(src: Uint32Array, count: number): number {
-  let migrated = 0;
-  for (let i = 0; i < count; i++) if ((src[i]! & MIGRATE_PFN_MIGRATE) !== 0) migrated++;
-  return migrated;
-}
-
-/** Pages (not holes) that moved: what drivers call successful. */
-export function countMovedPages(src: Uint32Array, count: number): number {
-  const both = MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE;
-  let moved = 0;
-  for (let i = 0; i < count; i++) if ((src[i]! & both) === both) moved++;
-  return moved;
 }

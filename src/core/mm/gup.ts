@@ -25,6 +25,7 @@ import {
 import type { Mm } from './mm.ts';
 import { leafIndex } from './page-table.ts';
 import { PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './pte.ts';
+import { REFAULTS_AT_ONCE, refaultPause } from './refault.ts';
 import { isAnon, isAnonExclusive } from './rmap.ts';
 import { VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, type Vma } from './vma.ts';
 
@@ -41,9 +42,6 @@ export const FOLL_PIN = 0x4_0000;
 /** Answers of followPage besides a page. */
 const NEEDS_FAULT = -1;
 const NEEDS_UNSHARE = -2;
-
-/** A page that so many faults in a row did not bring never comes: the driver is broken. */
-const FAULTS_MAX = 10_000;
 
 /**
  * The pages of `npages` addresses from `va` on: get_user_pages_fast, or with FOLL_PIN
@@ -191,18 +189,15 @@ function* faultInPages(mm: Mm, start: Va, npages: number, flags: number): Task<P
 /** Follows and faults in turn until there is a page; a negative errno where there is none to be. */
 function* faultInPage(vma: Vma, va: Va, flags: number): Task<Page | number> {
   const write = (flags & FOLL_WRITE) !== 0 ? FAULT_FLAG_WRITE : 0;
-  for (let faults = 0; faults < FAULTS_MAX; faults++) {
+  for (let faults = 0; ; faults++) {
     const page = followPage(vma.mm, va, flags);
     if (page >= 0) return page;
+    if (faults >= REFAULTS_AT_ONCE) yield* refaultPause(vma.mm, va, faults);
     const outcome = handleMmFault(vma, va, page === NEEDS_UNSHARE ? FAULT_FLAG_UNSHARE : write);
     const result = typeof outcome === 'object' ? yield* outcome : outcome;
     if ((result & VM_FAULT_OOM) !== 0) return -ENOMEM;
     if ((result & VM_FAULT_ERROR) !== 0) return -EFAULT;
   }
-  throw new SimError('refault-livelock', `${FAULTS_MAX} faults at ${va} did not bring a page`, {
-    pid: vma.mm.pid,
-    va,
-  });
 }
 
 /** follow_page_pte: the page at `va` with a reference, or NEEDS_FAULT, NEEDS_UNSHARE. */

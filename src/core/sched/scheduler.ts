@@ -140,6 +140,12 @@ export class Scheduler {
   #abandonBoot(): void {
     const boot = this.#boot;
     boot.state = 'done';
+    try {
+      // Lets it give back the locks it holds.
+      boot.task?.return(undefined);
+    } catch {
+      // The error that led here is the one to tell.
+    }
     boot.task = null;
     boot.waitingFor = null;
     this.#live.delete(boot);

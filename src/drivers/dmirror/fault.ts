@@ -44,17 +44,21 @@ export function* populate(file: DmirrorFile, request: PopulateRequest): Task<num
     if (scheduler.nowNs - startNs + retries * RETRY_NS > TIMEOUT_NS) return -EBUSY;
     const notifierSeq = yield* mmuIntervalReadBegin(notifier);
     if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
-    const result = yield* hmmRangeFault({
-      notifier,
-      notifierSeq,
-      start,
-      end,
-      hmmPfns: pfns,
-      defaultFlags,
-      pfnFlagsMask: 0,
-      devPrivateOwner: device,
-    });
-    mm.mmapLock.unlockRead();
+    let result: number;
+    try {
+      result = yield* hmmRangeFault({
+        notifier,
+        notifierSeq,
+        start,
+        end,
+        hmmPfns: pfns,
+        defaultFlags,
+        pfnFlagsMask: 0,
+        devPrivateOwner: device,
+      });
+    } finally {
+      mm.mmapLock.unlockRead();
+    }
     if (result === -EBUSY) continue;
     if (result !== 0) return result;
     if (!mutex.tryLock()) yield* mutex.lock();

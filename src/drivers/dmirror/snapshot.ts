@@ -61,13 +61,16 @@ function* snapshotBatch(
   const notifier = mmuIntervalNotifierInsert(file.mm, watcherOf(file), start, end);
   if (typeof notifier === 'number') return notifier;
   pfns.fill(0);
-  const result = yield* populate(file, { notifier, start, end, defaultFlags: 0, pfns });
-  if (result === 0) {
-    for (let i = 0; i < perms.length; i++) perms[i] = permOf(file, pfns[i]!);
-    file.mutex.unlock();
+  try {
+    const result = yield* populate(file, { notifier, start, end, defaultFlags: 0, pfns });
+    if (result === 0) {
+      for (let i = 0; i < perms.length; i++) perms[i] = permOf(file, pfns[i]!);
+      file.mutex.unlock();
+    }
+    return result;
+  } finally {
+    yield* mmuIntervalNotifierRemove(notifier);
   }
-  yield* mmuIntervalNotifierRemove(notifier);
-  return result;
 }
 
 /** dmirror_snapshot_invalidate: any change in the batch makes the whole batch stale. */

@@ -285,17 +285,21 @@ export class LabFile implements OpenFile {
       hmmPfns[0] = 0;
       const notifierSeq = yield* mmuIntervalReadBegin(this.#notifier);
       if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
-      const result = yield* hmmRangeFault({
-        notifier: this.#notifier,
-        notifierSeq,
-        start: va,
-        end: va + mm.pageSize,
-        hmmPfns,
-        defaultFlags: 0,
-        pfnFlagsMask: 0,
-        devPrivateOwner: owner,
-      });
-      mm.mmapLock.unlockRead();
+      let result: number;
+      try {
+        result = yield* hmmRangeFault({
+          notifier: this.#notifier,
+          notifierSeq,
+          start: va,
+          end: va + mm.pageSize,
+          hmmPfns,
+          defaultFlags: 0,
+          pfnFlagsMask: 0,
+          devPrivateOwner: owner,
+        });
+      } finally {
+        mm.mmapLock.unlockRead();
+      }
       if (result !== -EBUSY) return hmmPfns[0];
     }
   }

@@ -125,7 +125,7 @@ const operations: readonly Operation[] = [
     args: [
       bufferArg(),
       offsetArg(),
-      pagesArg(),
+      pagesArg(1),
       wordArg('access', ['r', 'w']),
       wordArg('how', ['get', 'pin']),
     ],
