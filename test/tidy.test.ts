@@ -270,12 +270,12 @@ describe('banned words', () => {
   });
 
   it.each([
-    ['src/core/a.ts', '// TODO: the rest'],
-    ['docs/a.md', 'FIXME later'],
+    ['src/core/a.ts', `// ${'TO'}DO: the rest`],
+    ['docs/a.md', `${'FIX'}ME later`],
     ['test/a.ts', '/* XXX */'],
     ['README.md', 'a HACK'],
-    ['.ci/run', 'cd /work/somewhere'],
-    ['package.json', '"file:///root/a"'],
+    ['.ci/run', `cd ${'/wo'}rk/somewhere`],
+    ['package.json', `"file://${'/ro'}ot/a"`],
     ['test/a.test.ts', "it.only('a', f);"],
     ['test/a.test.ts', "describe.only('a', f);"],
   ])('%s may not say %s', (path, text) => {

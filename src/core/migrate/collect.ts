@@ -7,11 +7,10 @@ import { type Pages, PG_DIRTY } from '../memory/pages.ts';
 import { leafEnd, leafIndex } from '../mm/page-table.ts';
 import {
   type Leaf,
+  migrationEntry,
   PTE_DEVICE_PRIVATE,
   PTE_DIRTY,
-  PTE_EXCLUSIVE,
   PTE_KIND,
-  PTE_MIGRATION,
   PTE_NONE,
   PTE_PRESENT,
   PTE_WRITE,
@@ -148,12 +147,9 @@ function take(migrate: MigrateVma, era: Era, pages: Pages, leaf: Leaf, at: numbe
     return 0;
   }
   migrate.cpages++;
-  let entry = PTE_MIGRATION;
-  if (write !== 0) entry |= PTE_WRITE;
-  else if (exclusive) entry |= PTE_EXCLUSIVE;
-  if ((bits & PTE_KIND) === PTE_PRESENT && (bits & PTE_DIRTY) !== 0) {
-    entry |= PTE_DIRTY;
-    if (era.collectKeepsDirty) pages.flags[page] = pages.flags[page]! | PG_DIRTY;
+  const entry = migrationEntry(bits, exclusive);
+  if ((entry & PTE_DIRTY) !== 0 && era.collectKeepsDirty) {
+    pages.flags[page] = pages.flags[page]! | PG_DIRTY;
   }
   leaf.bits[at] = entry;
   // The mapping's reference becomes ours, so the count stays.

@@ -25,6 +25,13 @@ export const PTE_PROTNONE = 0x20;
 /** Of a read-only migration entry: the page was exclusive (SWP_MIGRATION_READ_EXCLUSIVE). */
 export const PTE_EXCLUSIVE = 0x40;
 
+/** The migration entry that keeps the rights of an entry; `exclusive` tells of its page. */
+export function migrationEntry(bits: number, exclusive: boolean): number {
+  const write = bits & PTE_WRITE;
+  const dirty = (bits & PTE_KIND) === PTE_PRESENT ? bits & PTE_DIRTY : 0;
+  return PTE_MIGRATION | write | dirty | (exclusive && write === 0 ? PTE_EXCLUSIVE : 0);
+}
+
 /** Entries of one table: 2 MiB of addresses with 4 KiB pages. */
 export const PTRS_PER_PTE = 512;
 

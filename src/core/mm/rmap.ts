@@ -12,12 +12,12 @@ import { anonVmaPrepare } from './anon-vma.ts';
 import { leafIndex } from './page-table.ts';
 import {
   type Leaf,
+  migrationEntry,
   PTE_DEVICE_PRIVATE,
   PTE_DIRTY,
   PTE_EXCLUSIVE,
   PTE_KIND,
   PTE_MIGRATION,
-  PTE_PRESENT,
   PTE_WRITE,
 } from './pte.ts';
 import { VM_WRITE, type Vma } from './vma.ts';
@@ -137,16 +137,10 @@ export function replaceByMigrationEntry(
   index: number,
   page: Page,
 ): boolean {
-  const bits = leaf.bits[index]!;
   const exclusive = isAnonExclusive(pages, page);
   if (exclusive && !pageTryShareAnonRmap(pages, page)) return false;
-  let entry = PTE_MIGRATION;
-  if ((bits & PTE_WRITE) !== 0) entry |= PTE_WRITE;
-  else if (exclusive) entry |= PTE_EXCLUSIVE;
-  if ((bits & PTE_KIND) === PTE_PRESENT && (bits & PTE_DIRTY) !== 0) {
-    entry |= PTE_DIRTY;
-    pages.flags[page] = pages.flags[page]! | PG_DIRTY;
-  }
+  const entry = migrationEntry(leaf.bits[index]!, exclusive);
+  if ((entry & PTE_DIRTY) !== 0) pages.flags[page] = pages.flags[page]! | PG_DIRTY;
   leaf.bits[index] = entry;
   pageRemoveRmap(pages, page);
   pages.put(page);
