@@ -1,6 +1,5 @@
 /** hmmlab conformance: replays recordings and compares every answer with the kernel's. */
 import { type CommandDef, defineCommand } from 'citty';
-import colors from 'picocolors';
 import { LANGUAGE } from '../drivers/index.ts';
 import { readText } from '../node/read-text.ts';
 import {
@@ -9,6 +8,7 @@ import {
   type Recording,
   replayRecording,
 } from '../program/index.ts';
+import colors from './colors.ts';
 import { EXIT_DIFFERENT, EXIT_OK } from './errors.ts';
 import { indented } from './format.ts';
 import { Breather, Progress, print, printAll } from './output.ts';

@@ -1,7 +1,6 @@
 /** hmmlab demo: a recorded kernel program, replayed step by step with owners drawn. */
 import { fileURLToPath } from 'node:url';
 import { type CommandDef, defineCommand } from 'citty';
-import colors from 'picocolors';
 import { SimError } from '../core/errors.ts';
 import { LANGUAGE } from '../drivers/index.ts';
 import { readText } from '../node/read-text.ts';
@@ -17,6 +16,7 @@ import {
   rowOf,
   type Step,
 } from '../program/index.ts';
+import colors from './colors.ts';
 import { isEqual, replayAll, summaryLine } from './conformance.ts';
 import { EXIT_DIFFERENT, EXIT_OK } from './errors.ts';
 import { columnLines, stepText } from './format.ts';

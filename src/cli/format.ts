@@ -1,7 +1,7 @@
 /** Operations, results and tables as text for people. */
 import { stripVTControlCharacters } from 'node:util';
-import colors from 'picocolors';
 import type { OwnershipTable, Result, Step } from '../program/index.ts';
+import colors from './colors.ts';
 
 const LIST_MAX = 16;
 

@@ -1,6 +1,5 @@
 /** hmmlab run: runs programs and shows what each operation answered and where the pages are. */
 import { type CommandDef, defineCommand } from 'citty';
-import colors from 'picocolors';
 import { ERAS, type EraName } from '../core/era.ts';
 import { SimError } from '../core/errors.ts';
 import type { Machine } from '../core/machine.ts';
@@ -19,6 +18,7 @@ import {
   type Step,
   type StepResult,
 } from '../program/index.ts';
+import colors from './colors.ts';
 import { EXIT_OK, UsageError } from './errors.ts';
 import { indented, resultText, stepText, tableLines } from './format.ts';
 import { Breather, print, printAll } from './output.ts';

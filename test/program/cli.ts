@@ -12,11 +12,14 @@ export interface Done {
   readonly stderr: string;
 }
 
+/** A CI machine asks for colours in its own way; a pipe has none all the same. */
+const ENV = { ...process.env, CI: 'true', FORCE_COLOR: '' };
+
 export function hmmlab(args: readonly string[], input = ''): Done {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     ['--import', 'tsx', MAIN, ...args],
-    { cwd: ROOT, input, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 },
+    { cwd: ROOT, input, env: ENV, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 },
   );
   return { status, stdout, stderr };
 }
