@@ -12,7 +12,7 @@ import { Process } from './process.ts';
 import { Scheduler, type Strategy } from './sched/scheduler.ts';
 import type { Task } from './sched/task.ts';
 import type { Thread } from './sched/thread.ts';
-import { GiB, NO_PAGE, PAGE_SIZE, type Page, type Va } from './units.ts';
+import { GiB, PAGE_SIZE, type Page, type Va } from './units.ts';
 import { type Finding, verifyKernel } from './verify.ts';
 
 export interface MachineOptions {
@@ -103,8 +103,7 @@ export class Machine {
    */
   ownerOf(proc: Process, va: Va): PageHome {
     const page = this.pageAt(proc, va);
-    if (page === null || page === NO_PAGE) return null;
-    return this.kernel.pages.pagemapOf(page)?.owner ?? 'system';
+    return page === null ? null : this.kernel.pages.homeOf(page);
   }
 
   /** The page in the entry of `va`, 0 for the zero page, null where there is none. */

@@ -71,4 +71,14 @@ describe('the migrate event', () => {
     ]);
     expect(machine.verify()).toEqual([]);
   });
+
+  it('has its steps in order, the one of the driver among them', () => {
+    const { machine, proc, file, va } = mirrored();
+    const steps: string[] = [];
+    proc.store32(va, 1);
+    machine.events.on('migrate_phase', ({ step, phase }) => steps.push(`${step} ${phase}`));
+    file.migrateToDev(va, 1);
+    const order = ['collect', 'unmap', 'alloc_copy', 'pages', 'finalize'];
+    expect(steps).toEqual(order.flatMap((step) => [`${step} begin`, `${step} end`]));
+  });
 });

@@ -19,7 +19,7 @@ export type PageHome = Owner | 'system' | null;
 /** What made somebody migrate pages. */
 export type MigrateCause = 'cpu_fault' | 'device_fault' | 'driver' | 'evict' | 'pin' | 'unknown';
 
-/** The steps of one migration, in order. `alloc_copy` is the driver's. */
+/** The steps of one migration, in order. `alloc_copy` is the driver's, between setup and pages. */
 export type MigrateStep = 'collect' | 'unmap' | 'alloc_copy' | 'pages' | 'finalize';
 
 export type Access = 'read' | 'write';

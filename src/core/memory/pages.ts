@@ -7,6 +7,7 @@
  * that may allocate must not keep one in a local across the allocation.
  */
 import { invariant, SimError } from '../errors.ts';
+import type { PageHome } from '../events/types.ts';
 import type { DevPagemap } from '../pagemap/pagemap.ts';
 import type { Scheduler } from '../sched/scheduler.ts';
 import type { Task } from '../sched/task.ts';
@@ -152,6 +153,12 @@ export class Pages {
   /** The dev_pagemap of a device page, null for RAM: page->pgmap. */
   pagemapOf(page: Page): DevPagemap | null {
     return this.#pagemaps[this.#pagemapIdOfSection[page >>> SECTION_SHIFT]!]!;
+  }
+
+  /** Who owns what an entry with this page maps: nobody owns the zero page, 'system' has RAM. */
+  homeOf(page: Page): PageHome {
+    if (page === NO_PAGE) return null;
+    return this.pagemapOf(page)?.owner ?? 'system';
   }
 
   isDevicePrivate(page: Page): boolean {

@@ -121,8 +121,11 @@ export function* migrateVmaSetup(migrate: MigrateVma): Task<number> {
     migrate.cpages = yield* unmapPages(kernel, migrate.src, migrate.npages, migrate.faultPage);
     if (events.listening) events.migratePhase(migrate, 'unmap', 'end');
   }
-  // Nothing is held then, and drivers may stop here without pages and finalize.
-  if (migrate.cpages === 0 && events.listening) events.migrateEnd(migrate, 0, 0);
+  if (events.listening) {
+    if (migrate.cpages > 0) events.migratePhase(migrate, 'alloc_copy', 'begin');
+    // Nothing is held then, and drivers may stop here without pages and finalize.
+    else events.migrateEnd(migrate, 0, 0);
+  }
   return 0;
 }
 
@@ -130,7 +133,10 @@ export function* migrateVmaSetup(migrate: MigrateVma): Task<number> {
 export function* migrateVmaPages(migrate: MigrateVma): Task<void> {
   const { kernel } = migrate.vma!.mm;
   const { events } = kernel;
-  if (events.listening) events.migratePhase(migrate, 'pages', 'begin');
+  if (events.listening) {
+    events.migratePhase(migrate, 'alloc_copy', 'end');
+    events.migratePhase(migrate, 'pages', 'begin');
+  }
   yield* movePages(kernel, migrate.src, migrate.dst, migrate.npages, migrate);
   if (events.listening) events.migratePhase(migrate, 'pages', 'end');
 }

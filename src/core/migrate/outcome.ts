@@ -1,7 +1,6 @@
 /** What became of a migration: counts for drivers, places for events. */
 import type { MigrateInfo, PageHome } from '../events/types.ts';
 import type { Kernel } from '../kernel.ts';
-import { NO_PAGE, type Page } from '../units.ts';
 import { MIGRATE_PFN_MIGRATE, MIGRATE_PFN_VALID, migratePfnPage } from './words.ts';
 
 /** Pages that moved, holes that were filled included; call after `migrateVmaPages`. */
@@ -27,14 +26,13 @@ export function tellHomes(
   dst: Uint32Array,
   count: number,
 ): void {
-  const home = (page: Page): PageHome =>
-    page === NO_PAGE ? null : (kernel.pages.pagemapOf(page)?.owner ?? 'system');
+  const { pages } = kernel;
   const from = new Set<PageHome>();
   const to = new Set<PageHome>();
   for (let i = 0; i < count; i++) {
     if ((src[i]! & MIGRATE_PFN_MIGRATE) === 0) continue;
-    from.add(home(migratePfnPage(src[i]!)));
-    to.add(home(migratePfnPage(dst[i]!)));
+    from.add(pages.homeOf(migratePfnPage(src[i]!)));
+    to.add(pages.homeOf(migratePfnPage(dst[i]!)));
   }
   info.from = from.size === 1 ? [...from][0] : undefined;
   info.to = to.size === 1 ? [...to][0] : undefined;

@@ -114,7 +114,7 @@ function insertPage(vma: Vma, va: Va, page: Page): boolean {
   } else leaf.set(at, page, vma.pageProt | (writable ? PTE_WRITE | PTE_DIRTY : 0));
   const { events } = mm.kernel;
   if (events.listening) {
-    events.ownerChange(mm, va, page, null, pages.pagemapOf(page)?.owner ?? 'system');
+    events.ownerChange(mm, va, page, null, pages.homeOf(page));
   }
   return true;
 }

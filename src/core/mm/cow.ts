@@ -85,8 +85,7 @@ function* copy(vma: Vma, va: Va, old: Page, unshare: boolean): Task<number> {
     const bits = (unshare ? 0 : PTE_DIRTY) | (mayWrite ? PTE_WRITE : 0);
     leaf.set(at, fresh, (vma.pageProt & ~PTE_WRITE) | bits);
     if (kernel.events.listening) {
-      const from = old === NO_PAGE ? null : (pages.pagemapOf(old)?.owner ?? 'system');
-      kernel.events.ownerChange(mm, va, fresh, from, 'system');
+      kernel.events.ownerChange(mm, va, fresh, pages.homeOf(old), 'system');
     }
     if (old !== NO_PAGE) {
       pageRemoveRmap(pages, old);

@@ -8,7 +8,6 @@ export const FAULT_FLAG_UNSHARE = 2;
 export const VM_FAULT_OOM = 0x1;
 export const VM_FAULT_SIGBUS = 0x2;
 export const VM_FAULT_SIGSEGV = 0x40;
-export const VM_FAULT_RETRY = 0x400;
 export const VM_FAULT_ERROR: number = VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV;
 
 /** What ends a process whose access cannot be served. SIGKILL stands for the out-of-memory killer. */

@@ -129,7 +129,7 @@ function copyLeaf(to: Vma, copy: Leaf, from: Vma, leaf: Leaf, first: Vpn, end: V
     }
     if (events.listening) {
       const mapped = copy.page[at]!;
-      const home = pages.pagemapOf(mapped)?.owner ?? 'system';
+      const home = pages.homeOf(mapped);
       if (mapped !== NO_PAGE) events.ownerChange(to.mm, va, mapped, null, home);
     }
   }

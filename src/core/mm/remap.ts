@@ -125,7 +125,7 @@ function tellMoved(mm: Mm, leaf: Leaf, old: number, target: number, count: numbe
   for (let i = 0; i < count; i++) {
     const page = leaf.page[leafIndex(target) + i]!;
     if (page === NO_PAGE) continue;
-    const home = mm.pages.pagemapOf(page)?.owner ?? 'system';
+    const home = mm.pages.homeOf(page);
     events.ownerChange(mm, mm.va(old + i), page, home, null);
     events.ownerChange(mm, mm.va(target + i), page, null, home);
   }

@@ -166,8 +166,7 @@ export function removeMigrationPtes(kernel: Kernel, from: Page, to: Page): void 
     restore(vma, leaf, at, to);
     const { events, pages } = kernel;
     if (from !== to && events.listening) {
-      const home = (page: Page) => pages.pagemapOf(page)?.owner ?? 'system';
-      events.ownerChange(vma.mm, vma.mm.va(vpn), to, home(from), home(to));
+      events.ownerChange(vma.mm, vma.mm.va(vpn), to, pages.homeOf(from), pages.homeOf(to));
     }
   }
 }

@@ -45,7 +45,7 @@ function zapLeaf(mm: Mm, leaf: Leaf, first: Vpn, end: Vpn): void {
     // The zero page counts nowhere.
     if (page === NO_PAGE) continue;
     if (events.listening) {
-      const home = mm.pages.pagemapOf(page)?.owner ?? 'system';
+      const home = mm.pages.homeOf(page);
       events.ownerChange(mm, mm.va(first + (at - offset)), page, home, null);
     }
     zapEntry(mm, bits, page);
