@@ -4,7 +4,7 @@
  */
 import type { Era } from './era.ts';
 import type { EventBus } from './events/bus.ts';
-import type { MigrateInfo } from './events/types.ts';
+import type { MigrateInfo, TrespassInfo } from './events/types.ts';
 import { Frames } from './memory/frames.ts';
 import { Pages } from './memory/pages.ts';
 import { Mappings } from './mm/mapping.ts';
@@ -33,6 +33,8 @@ export class Kernel {
   /** Address spaces that are alive. */
   readonly mms: Set<Mm>;
   readonly pagemaps: DevPagemap[];
+  /** How often somebody touched device memory of somebody else. */
+  trespasses = 0;
   /** Migrations by page that somebody listens to, by their `src` array. */
   readonly deviceMigrations: WeakMap<Uint32Array, MigrateInfo>;
 
@@ -55,6 +57,12 @@ export class Kernel {
         if (this.events.listening) this.events.pageFree(page, this.pages.pagemapOf(page));
       },
     });
+  }
+
+  /** Somebody touches device memory that is not his. */
+  trespass(info: TrespassInfo): void {
+    this.trespasses++;
+    if (this.events.listening) this.events.trespass(info);
   }
 
   forgetPagemap(pagemap: DevPagemap): void {

@@ -16,8 +16,8 @@ import { GiB, PAGE_SIZE, type Page, type Va } from './units.ts';
 import { type Finding, verifyKernel } from './verify.ts';
 
 export interface MachineOptions {
-  /** Which kernel; 'v6.1' unless given. */
-  readonly era?: EraName;
+  /** Which kernel: its name, or a table of rules of one's own; 'v6.1' unless given. */
+  readonly era?: EraName | Era;
   /** RAM in bytes, 2 GiB unless given. Costs what is used of it. */
   readonly ramBytes?: number;
   /** Bytes of a page: a power of two from 4096 (the default) to 65536. */
@@ -49,7 +49,8 @@ export class Machine {
     if (!Number.isSafeInteger(ramBytes) || ramBytes < pageSize) {
       throw new SimError('bad-argument', `RAM of ${ramBytes} bytes; expected at least one page`);
     }
-    this.era = eraNamed(options.era ?? DEFAULT_ERA);
+    const era = options.era ?? DEFAULT_ERA;
+    this.era = typeof era === 'string' ? eraNamed(era) : era;
     this.pageSize = pageSize;
     this.scheduler = new Scheduler(options.strategy);
     this.events = new EventBus(this.scheduler);

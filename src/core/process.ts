@@ -7,6 +7,7 @@
 import type { OpenFile } from './driver.ts';
 import { errnoName } from './errno.ts';
 import { SimError } from './errors.ts';
+import { toldCall } from './events/call.ts';
 import type { Machine } from './machine.ts';
 import { userFault } from './mm/fault.ts';
 import type { Signal } from './mm/fault-flags.ts';
@@ -98,13 +99,14 @@ export class Process {
   *mmapTask(options: MmapOptions): Task<number> {
     this.#mustBeAlive();
     const addr = options.addr ?? this.#findRoom(options.pages);
-    return yield* mmapRegion(this.mm, {
+    const task = mmapRegion(this.mm, {
       addr,
       pages: options.pages,
       prot: protBits(options.prot ?? 'rw'),
       shared: options.shared ?? false,
       file: options.file ?? null,
     });
+    return yield* this.#told('mmap', addr, options.pages * this.mm.pageSize, task);
   }
 
   /** munmap(2) of `bytes` from `va`: 0 or -errno. */
@@ -114,7 +116,7 @@ export class Process {
 
   munmapTask(va: Va, bytes: number): Task<number> {
     this.#mustBeAlive();
-    return munmap(this.mm, va, bytes);
+    return this.#told('munmap', va, bytes, munmap(this.mm, va, bytes));
   }
 
   /** mprotect(2): 0 or -errno. */
@@ -124,7 +126,7 @@ export class Process {
 
   mprotectTask(va: Va, bytes: number, prot: Prot): Task<number> {
     this.#mustBeAlive();
-    return mprotect(this.mm, va, bytes, protBits(prot));
+    return this.#told('mprotect', va, bytes, mprotect(this.mm, va, bytes, protBits(prot)));
   }
 
   /** madvise(MADV_DONTNEED): 0 or -errno. */
@@ -134,7 +136,7 @@ export class Process {
 
   dontneedTask(va: Va, bytes: number): Task<number> {
     this.#mustBeAlive();
-    return madviseDontneed(this.mm, va, bytes);
+    return this.#told('madvise', va, bytes, madviseDontneed(this.mm, va, bytes));
   }
 
   /** mremap(2) with MREMAP_FIXED, same length: the new address or -errno. */
@@ -144,7 +146,7 @@ export class Process {
 
   mremapTask(va: Va, bytes: number, newVa: Va): Task<number> {
     this.#mustBeAlive();
-    return mremap(this.mm, va, bytes, newVa);
+    return this.#told('mremap', va, bytes, mremap(this.mm, va, bytes, newVa));
   }
 
   /** The 32-bit value at `va` (a multiple of 4). Throws a `SimError` (`signal`) for a bad address. */
@@ -202,7 +204,7 @@ export class Process {
     this.#mustBeAlive();
     const child = this.machine.createProcess();
     child.#nextAddr = this.#nextAddr;
-    const result = yield* forkMm(this.mm, child.mm);
+    const result = yield* this.#told('fork', 0, 0, forkMm(this.mm, child.mm));
     if (result === 0) return child;
     yield* child.exitTask();
     return result;
@@ -216,10 +218,22 @@ export class Process {
   *exitTask(): Task<void> {
     if (!this.#alive) return;
     this.#alive = false;
+    yield* this.#told('exit', 0, 0, this.#end());
+    this.machine.processes.delete(this.pid);
+  }
+
+  *#end(): Task<number> {
     yield* exitMm(this.mm);
     for (const file of this.openFiles) yield* file.release();
     this.openFiles.clear();
-    this.machine.processes.delete(this.pid);
+    return 0;
+  }
+
+  /** A system call of this process, for those who listen. */
+  #told(name: string, va: Va, bytes: number, task: Task<number>): Task<number> {
+    const { mm } = this;
+    const call = { actor: `process ${this.pid}`, name, mm, start: va, end: va + bytes };
+    return toldCall(mm.kernel, call, task);
   }
 
   #mustBeAlive(): void {

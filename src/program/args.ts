@@ -1,7 +1,7 @@
 /** The kinds of arguments that operations share. A driver may write kinds of its own. */
 import type { ArgSpec, Scope } from './types.ts';
 
-/** Buffers lie so far apart, in pages of 4 KiB: 256 MiB. */
+/** Buffers lie so far apart, in pages of the machine: 256 MiB where they have 4 KiB. */
 export const BUFFER_PAGES_MAX = 65_536;
 export const BUFFER_ID_MAX = 255;
 /** Processes of a program have numbers below. */

@@ -14,6 +14,7 @@ import {
 import type { Task } from '../core/sched/task.ts';
 import { NO_PAGE, type Va } from '../core/units.ts';
 import {
+  BUFFER_PAGES_MAX,
   bufferArg,
   intArg,
   newBufferArg,
@@ -28,14 +29,13 @@ import { type ArgSpec, type Operation, operation, type ProgramContext } from './
 /** Page i of a file starts with this value plus i. */
 const FILE_FIRST_VALUE = 7000;
 const BUFFERS_BASE: Va = 0x1_0000_0000;
-const BUFFER_STRIDE = 0x1000_0000;
 
 const KINDS = ['anon', 'shared', 'file', 'fileshared'] as const;
 const PROTS = ['rw', 'r', 'n'] as const;
 
 /** Where buffer `id` is mapped. */
-function baseOf(id: number): Va {
-  return BUFFERS_BASE + id * BUFFER_STRIDE;
+function baseOf(ctx: ProgramContext, id: number): Va {
+  return BUFFERS_BASE + id * bytesOf(ctx, BUFFER_PAGES_MAX);
 }
 
 function bytesOf(ctx: ProgramContext, pages: number): number {
@@ -58,7 +58,7 @@ const mmapOperation: Operation = operation({
   args: [newBufferArg(), pagesArg(), wordArg('kind', KINDS), protArg()],
   *run(ctx, [id, pages, kind, prot]) {
     const { current } = ctx;
-    const address = baseOf(id);
+    const address = baseOf(ctx, id);
     const { pages: memory } = ctx.machine.kernel;
     if (kind.startsWith('file') && memory.ramUsed + pages > memory.ramPages) {
       // The file does not fit, so there is nothing to map.
@@ -131,7 +131,7 @@ const mremapOperation: Operation = operation({
   args: [bufferArg(), offsetArg(), pagesArg(), newBufferArg()],
   *run(ctx, [id, offset, pages, newId]) {
     const { process: proc, buffers } = ctx.current;
-    const target = baseOf(newId);
+    const target = baseOf(ctx, newId);
     const bytes = bytesOf(ctx, pages);
     const result = yield* proc.mremapTask(ctx.address(id, offset), bytes, target);
     if (result >= 0) buffers.set(newId, { address: target, pages });

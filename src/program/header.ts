@@ -10,6 +10,7 @@ const RAM_MIN: number = MiB;
 const RAM_MAX: number = 64 * GiB;
 const RAM_DEFAULT: number = 2 * GiB;
 const DEVICES_MAX = 32;
+const PAGE_SIZES: readonly number[] = [4 * KiB, 8 * KiB, 16 * KiB, 32 * KiB, 64 * KiB];
 
 const UNITS: ReadonlyMap<string, number> = new Map([
   ['KiB', KiB],
@@ -37,6 +38,7 @@ export class Header {
   #machineLine = 0;
   #era: EraName = DEFAULT_ERA;
   #ramBytes = RAM_DEFAULT;
+  #pageSize = PAGE_SIZE;
   readonly #devices: { readonly spec: DeviceSpec; readonly line: number }[] = [];
 
   /** `era`, if given, stands in the place of the era that the text names. */
@@ -56,7 +58,8 @@ export class Header {
     const chosen = era ?? this.#era;
     const devices =
       this.#devices.length > 0 ? this.#checkedDevices(chosen) : this.#defaultDevices(chosen);
-    return { era: chosen, ramBytes: this.#ramBytes, devices };
+    const { ramBytes, pageSize } = this.#sizes();
+    return { era: chosen, ramBytes, pageSize, devices };
   }
 
   #fail(line: number, expected: string, found: string | undefined): never {
@@ -70,7 +73,8 @@ export class Header {
       this.#fail(line, expected, ['machine', ...rest].join(' '));
     }
     this.#machineLine = line;
-    if (rest.length === 0) this.#fail(line, 'era or ram', undefined);
+    const keys = orList(['era', 'ram', 'page']);
+    if (rest.length === 0) this.#fail(line, keys, undefined);
     const words = new Words(rest);
     const seen = new Set<string>();
     for (let key = words.next(); key !== undefined; key = words.next()) {
@@ -78,7 +82,8 @@ export class Header {
       seen.add(key);
       if (key === 'era') this.#era = this.#parseEra(words.next(), line);
       else if (key === 'ram') this.#ramBytes = this.#parseRam(words.next(), line);
-      else this.#fail(line, 'era or ram', key);
+      else if (key === 'page') this.#pageSize = this.#parsePage(words.next(), line);
+      else this.#fail(line, keys, key);
     }
   }
 
@@ -91,6 +96,30 @@ export class Header {
   #parseRam(word: string | undefined, line: number): number {
     const spec = { name: 'ram', min: RAM_MIN, max: RAM_MAX, multipleOf: PAGE_SIZE };
     return parseSize(word, spec) ?? this.#fail(line, expectedSize(spec), word);
+  }
+
+  #parsePage(word: string | undefined, line: number): number {
+    const size = PAGE_SIZES.find((bytes) => sizeText(bytes) === word);
+    return size ?? this.#fail(line, `page: ${orList(PAGE_SIZES.map(sizeText))}`, word);
+  }
+
+  /** Sizes are whole pages, whatever the order of the lines. */
+  #sizes(): { readonly ramBytes: number; readonly pageSize: number } {
+    const pageSize = this.#pageSize;
+    for (const { spec, line } of this.#devices) {
+      for (const option of this.#language.drivers.get(spec.driver)!.options) {
+        if (option.kind !== 'size') continue;
+        const bytes = spec.options[option.name] as number;
+        if (bytes % pageSize === 0) continue;
+        const expected = `${option.name}: whole pages of ${sizeText(pageSize)}`;
+        this.#fail(line, expected, sizeText(bytes));
+      }
+    }
+    if (this.#ramBytes % pageSize !== 0) {
+      const expected = `ram: whole pages of ${sizeText(pageSize)}`;
+      this.#fail(this.#machineLine, expected, sizeText(this.#ramBytes));
+    }
+    return { ramBytes: this.#ramBytes, pageSize };
   }
 
   #addDevice(rest: readonly string[], line: number): void {

@@ -1,7 +1,10 @@
 /** Runs programs: builds the machine that a header asks for, and processes for each program. */
 import type { OpenFile } from '../core/driver.ts';
+import type { Era } from '../core/era.ts';
 import { ENOMEM } from '../core/errno.ts';
 import { SimError } from '../core/errors.ts';
+import { toldCall } from '../core/events/call.ts';
+import type { CallInfo } from '../core/events/types.ts';
 import { Machine } from '../core/machine.ts';
 import type { Process } from '../core/process.ts';
 import type { Task } from '../core/sched/task.ts';
@@ -19,9 +22,13 @@ import type {
   Step,
 } from './types.ts';
 
-/** A machine with its devices attached, as a header describes it. */
-export function buildMachine(spec: MachineSpec, language: Language): Machine {
-  const machine = new Machine({ era: spec.era, ramBytes: spec.ramBytes });
+/**
+ * A machine with its devices attached, as a header describes it. `era`, if given, is a table of
+ * rules that stands in the place of the header's era.
+ */
+export function buildMachine(spec: MachineSpec, language: Language, era?: Era): Machine {
+  const { ramBytes, pageSize } = spec;
+  const machine = new Machine({ era: era ?? spec.era, ramBytes, pageSize });
   for (const { driver, options } of spec.devices) {
     const factory = language.drivers.get(driver);
     if (factory === undefined) {
@@ -93,7 +100,10 @@ export class ProgramRunner implements ProgramContext {
       });
     }
     this.current = current;
-    return this.machine.run(step.operation.run(this, step.values));
+    const { kernel } = this.machine;
+    const task = step.operation.run(this, step.values);
+    if (!kernel.events.listening) return this.machine.run(task);
+    return this.machine.run(toldCall(kernel, lineOf(step), task, () => 0));
   }
 
   /** Ends the children, in the order of their numbers, and then process 0. */
@@ -123,6 +133,12 @@ export class ProgramRunner implements ProgramContext {
     this.processes.set(number, entered);
     return entered;
   }
+}
+
+/** A line of a program, for those who listen. */
+function lineOf({ line, process: number, operation, words }: Step): CallInfo {
+  const name = [`line ${line}:`, ...(number === 0 ? [] : [`@${number}`]), operation.name, ...words];
+  return { actor: 'program', name: name.join(' '), mm: null, start: 0, end: 0 };
 }
 
 function isDevice(driver: object): driver is DeviceDriver {

@@ -212,6 +212,8 @@ export interface DeviceSpec {
 export interface MachineSpec {
   readonly era: EraName;
   readonly ramBytes: number;
+  /** Bytes of a page. */
+  readonly pageSize: number;
   /** In the order in which they are attached and opened. */
   readonly devices: readonly DeviceSpec[];
 }

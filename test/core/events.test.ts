@@ -154,7 +154,7 @@ describe('EventBus', () => {
 
     it('of a device fault', () => {
       bus.on('*', hear);
-      bus.deviceFaultBegin(mm, 0, PAGE_SIZE, 'gpu0', false);
+      bus.deviceFaultBegin(mm, 0, PAGE_SIZE, 'gpu0', 'read');
       bus.deviceFaultEnd(mm, 0, PAGE_SIZE, -14);
       const fields = { kind: 'device_fault', start: 0, end: PAGE_SIZE, device: 'gpu0' };
       expect(heard).toMatchObject([

@@ -294,8 +294,18 @@ const PROCESSES: readonly Case[] = [
 ];
 
 const HEADER: readonly Case[] = [
-  ['machine alone', 'machine\n', `1: expected era or ram; found ${END}`],
-  ['an unknown word', 'machine cpus 4\n', '1: expected era or ram; found "cpus"'],
+  ['machine alone', 'machine\n', `1: expected era, ram or page; found ${END}`],
+  ['an unknown word', 'machine cpus 4\n', '1: expected era, ram or page; found "cpus"'],
+  [
+    'a page of odd size',
+    'machine page 6KiB\n',
+    '1: expected page: 4KiB, 8KiB, 16KiB, 32KiB or 64KiB; found "6KiB"',
+  ],
+  [
+    'a device that is no whole pages',
+    'device dmirror chunk 68KiB\nmachine page 64KiB\nprogram a\nend\n',
+    '1: expected chunk: whole pages of 64KiB; found "68KiB"',
+  ],
   ['an unknown era', 'machine era v4.4\n', `1: expected ${ERAS}; found "v4.4"`],
   ['no era', 'machine era\n', `1: expected ${ERAS}; found ${END}`],
   ['an era twice', 'machine era v6.1 era v6.12\n', '1: expected era only once; found "era"'],

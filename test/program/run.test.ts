@@ -76,8 +76,18 @@ describe('the machine of a header', () => {
     expect(machine).toEqual({
       era: 'v6.12',
       ramBytes: 64 * MiB,
+      pageSize: 4096,
       devices: [{ driver: 'dmirror', options: { type: 'coherent', chunk: 16 * MiB } }],
     });
+  });
+
+  it('has pages of the size that it names', () => {
+    const text = 'machine page 64KiB\nprogram a\nmmap 0 2 anon rw\ncpu_write 0 1 1 7\nend';
+    const { machine: spec, programs } = parsePrograms(text, { file: 'f', language: LANGUAGE });
+    const machine = buildMachine(spec, LANGUAGE);
+    expect(machine.pageSize).toBe(65536);
+    const results = [...runProgram(machine, programs[0]!)].map(({ result }) => result);
+    expect(results).toEqual([{ ret: '0' }, { data: ['ok'] }]);
   });
 
   it('takes another era from the caller', () => {

@@ -11,7 +11,11 @@ import type { Scheduler } from '../sched/scheduler.ts';
 import type { Thread } from '../sched/thread.ts';
 import { PAGE_SIZE, type Page, type Va } from '../units.ts';
 import type {
+  Access,
+  BufferedAccess,
+  CallInfo,
   CpuFaultResult,
+  DeviceAccess,
   EventStamp,
   MappingChange,
   MigrateInfo,
@@ -23,6 +27,7 @@ import type {
   SpanBegin,
   SpanEnd,
   SpanKind,
+  TrespassInfo,
 } from './types.ts';
 
 type Name = keyof SimEventMap;
@@ -96,6 +101,20 @@ export class EventBus extends EventEmitter<SimEventMap> {
     return this;
   }
 
+  // Calls ------------------------------------------------------------------------------------
+
+  callBegin(info: CallInfo): void {
+    const { actor, name, mm, start, end } = info;
+    const pid = mm?.pid ?? null;
+    const record = { ...this.#beginStamp(), kind: 'call', actor, name, pid, start, end } as const;
+    this.#begin(record, info, '');
+  }
+
+  callEnd(info: CallInfo, result: number): void {
+    const begun = this.#end('call', info, '');
+    if (begun !== undefined) this.#tell({ ...begun, ...this.#endStamp(begun), result });
+  }
+
   // Faults -----------------------------------------------------------------------------------
 
   cpuFaultBegin(mm: Mm, va: Va, write: boolean): void {
@@ -109,15 +128,25 @@ export class EventBus extends EventEmitter<SimEventMap> {
     if (begun !== undefined) this.#tell({ ...begun, ...this.#endStamp(begun), result });
   }
 
-  deviceFaultBegin(mm: Mm, start: Va, end: Va, device: string, write: boolean): void {
+  /** `cause` is the record that led to it, where that was told on another thread. */
+  deviceFaultBegin(
+    mm: Mm,
+    start: Va,
+    end: Va,
+    device: string,
+    access: Access,
+    cause?: number,
+  ): void {
+    const stamp = this.#beginStamp();
     const record = {
-      ...this.#beginStamp(),
+      ...stamp,
+      parent: cause ?? stamp.parent,
       kind: 'device_fault',
       pid: mm.pid,
       start,
       end,
       device,
-      access: write ? 'write' : 'read',
+      access,
     } as const;
     this.#begin(record, this.#scheduler.current, start);
   }
@@ -125,6 +154,29 @@ export class EventBus extends EventEmitter<SimEventMap> {
   deviceFaultEnd(_mm: Mm, start: Va, _end: Va, result: number): void {
     const begun = this.#end('device_fault', this.#scheduler.current, start);
     if (begun !== undefined) this.#tell({ ...begun, ...this.#endStamp(begun), result });
+  }
+
+  /** Returns the id of the record, for what it causes on other threads. */
+  gpuFault(fault: BufferedAccess): number {
+    const stamp = this.#stamp();
+    this.#tell({ ...stamp, kind: 'gpu_fault', ...fault });
+    return stamp.id;
+  }
+
+  faultBufferOverflow(access: DeviceAccess): void {
+    this.#tell({ ...this.#stamp(), kind: 'fault_buffer_overflow', ...access });
+  }
+
+  faultReplay(replay: { readonly device: string; readonly faults: number }): void {
+    this.#tell({ ...this.#stamp(), kind: 'fault_replay', ...replay });
+  }
+
+  fatalFault(fault: DeviceAccess & { readonly reason: string }): void {
+    this.#tell({ ...this.#stamp(), kind: 'fatal_fault', ...fault });
+  }
+
+  trespass(info: TrespassInfo): void {
+    this.#tell({ ...this.#stamp(), kind: 'trespass', ...info });
   }
 
   // Migrations -------------------------------------------------------------------------------

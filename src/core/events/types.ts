@@ -22,7 +22,7 @@ export type MigrateCause = 'cpu_fault' | 'device_fault' | 'driver' | 'evict' | '
 /** The steps of one migration, in order. `alloc_copy` is the driver's, between setup and pages. */
 export type MigrateStep = 'collect' | 'unmap' | 'alloc_copy' | 'pages' | 'finalize';
 
-export type Access = 'read' | 'write';
+export type Access = 'read' | 'write' | 'atomic' | 'prefetch';
 
 export type CpuFaultResult = 'ok' | Signal;
 
@@ -52,6 +52,19 @@ export interface MigrateInfo {
   to?: PageHome | undefined;
 }
 
+/** What the bus must know of a call; its beginning and its end pass the same object. */
+export interface CallInfo {
+  /** Who calls or is called: "process 1", the name of a device, "program". */
+  readonly actor: string;
+  /** "munmap", "SVM_BIND", "H_SVM_PAGE_IN", "line 7: cpu_write 0 0 4 1". */
+  readonly name: string;
+  /** The address space it is about; null if none. */
+  readonly mm: Mm | null;
+  /** The range it is about; both 0 if none. */
+  readonly start: Va;
+  readonly end: Va;
+}
+
 /** What every record has. */
 export interface EventStamp {
   /** Position in the sequence of all records of this machine; the first is 1. */
@@ -75,6 +88,23 @@ export interface SpanEnd extends EventStamp {
 }
 
 type Span<Fields, Outcome = object> = (SpanBegin & Fields) | (SpanEnd & Fields & Outcome);
+
+interface CallFields {
+  readonly kind: 'call';
+  readonly actor: string;
+  readonly name: string;
+  readonly pid: number | null;
+  readonly start: Va;
+  readonly end: Va;
+}
+
+interface CallOutcome {
+  /** What it returned: 0 or more, or -errno; a hypercall's own codes too. */
+  readonly result: number;
+}
+
+/** A system call, an ioctl, a hypercall, or one line of a program. */
+export type CallEvent = Span<CallFields, CallOutcome>;
 
 interface CpuFaultFields {
   readonly kind: 'cpu_fault';
@@ -108,6 +138,65 @@ interface DeviceFaultOutcome {
 
 /** A device missed entries of an address space and asked the kernel for them. */
 export type DeviceFaultEvent = Span<DeviceFaultFields, DeviceFaultOutcome>;
+
+/** An access of a device that its page table does not allow. */
+export interface DeviceAccess {
+  /** Name of the device. */
+  readonly device: string;
+  /** Null where the address space is not known. */
+  readonly pid: number | null;
+  readonly va: Va;
+  readonly access: Access;
+}
+
+/** What the hardware writes into its fault buffer. */
+export interface BufferedAccess extends DeviceAccess {
+  /** The unit of the GPU that asked. */
+  readonly client: number;
+  /** Which entry of the buffer. */
+  readonly entry: number;
+}
+
+/** Hardware wrote a fault into its buffer. */
+export interface GpuFaultEvent extends EventStamp, BufferedAccess {
+  readonly kind: 'gpu_fault';
+}
+
+/** The fault buffer was full: the access waits, and nobody knows of it until the next replay. */
+export interface FaultBufferOverflowEvent extends EventStamp, DeviceAccess {
+  readonly kind: 'fault_buffer_overflow';
+}
+
+/** A device tries all waiting accesses again. */
+export interface FaultReplayEvent extends EventStamp {
+  readonly kind: 'fault_replay';
+  readonly device: string;
+  /** Accesses that were waiting. */
+  readonly faults: number;
+}
+
+/** A fault that cannot be served: whoever caused it on the device dies. */
+export interface FatalFaultEvent extends EventStamp, DeviceAccess {
+  readonly kind: 'fatal_fault';
+  readonly reason: string;
+}
+
+/** Somebody touched device memory that belongs to somebody else. */
+export interface TrespassInfo {
+  /** Who: a driver or a device. */
+  readonly by: string;
+  /** `migrate`: chose it for a migration; `read`, `write`: accessed it over the bus. */
+  readonly what: 'migrate' | 'read' | 'write';
+  readonly page: Page;
+  /** Whose page it is. */
+  readonly owner: Owner;
+  readonly pid: number | null;
+  readonly va: Va | null;
+}
+
+export interface TrespassEvent extends EventStamp, TrespassInfo {
+  readonly kind: 'trespass';
+}
 
 interface MigrateFields {
   readonly kind: 'migrate';
@@ -201,8 +290,14 @@ export interface MappingChangeEvent extends EventStamp {
 }
 
 export type SimEvent =
+  | CallEvent
   | CpuFaultEvent
   | DeviceFaultEvent
+  | GpuFaultEvent
+  | FaultBufferOverflowEvent
+  | FaultReplayEvent
+  | FatalFaultEvent
+  | TrespassEvent
   | MigrateEvent
   | MigratePhaseEvent
   | InvalidateEvent

@@ -122,7 +122,10 @@ function* hmmVmaFault(range: HmmRange, fault: NeededFault): Task<number> {
   if (write && (vma.flags & VM_WRITE) === 0) return -EPERM;
   const { events } = mm.kernel;
   const { listening } = events;
-  if (listening) events.deviceFaultBegin(mm, start, end, range.notifier.ops.name, write);
+  if (listening) {
+    const access = write ? 'write' : 'read';
+    events.deviceFaultBegin(mm, start, end, range.notifier.ops.name, access);
+  }
   let result = 0;
   for (let va = start; va < end && result === 0; va += mm.pageSize) {
     const outcome = handleMmFault(vma, va, write ? FAULT_FLAG_WRITE : 0);

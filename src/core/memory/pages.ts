@@ -191,6 +191,23 @@ export class Pages {
     this.frame[page] = ZERO_FRAME;
   }
 
+  /** A copy of the whole contents, as 32-bit words. */
+  readPage(page: Page): Uint32Array<ArrayBuffer> {
+    const words = new Uint32Array(this.#frames.words);
+    const view = this.#frames.view(this.frame[page]!);
+    if (view !== null) words.set(view);
+    return words;
+  }
+
+  /** Replaces the whole contents. */
+  writePage(page: Page, words: Uint32Array): void {
+    this.clearContents(page);
+    if (words.every((word) => word === 0)) return;
+    const frame = this.#frames.split(ZERO_FRAME);
+    this.#frames.view(frame)!.set(words);
+    this.frame[page] = frame;
+  }
+
   read32(page: Page, word: number): number {
     return this.#frames.read(this.frame[page]!, word);
   }

@@ -86,6 +86,7 @@ function collectLeaf(
       }
     } else if (isSelected(migrate, era, pages, kind, leaf.page[at]!)) {
       word = take(migrate, era, pages, leaf, at);
+      if (word !== 0 && kind === PTE_DEVICE_PRIVATE) tellTrespass(migrate, pages, leaf.page[at]!);
     }
     migrate.dst[migrate.npages] = 0;
     migrate.src[migrate.npages++] = word;
@@ -126,6 +127,16 @@ function isSelected(
     (migrate.flags & MIGRATE_VMA_SELECT_DEVICE_COHERENT) !== 0 &&
     pagemap.owner === migrate.pgmapOwner
   );
+}
+
+/** Until v5.6 nobody asks whose device page it is: facts for whoever wonders what went wrong. */
+function tellTrespass(migrate: MigrateVma, pages: Pages, page: Page): void {
+  const { owner } = pages.pagemapOf(page)!;
+  if (owner === migrate.owner || owner === migrate.pgmapOwner) return;
+  const { mm } = migrate.vma!;
+  const va = migrate.start + migrate.npages * mm.pageSize;
+  const by = migrate.owner?.name ?? 'migrate_vma without an owner';
+  mm.kernel.trespass({ by, what: 'migrate', page, owner, pid: mm.pid, va });
 }
 
 /** Takes a reference and, if it can, the page lock, and leaves a migration entry: the `src` word. */

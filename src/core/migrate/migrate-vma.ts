@@ -41,6 +41,8 @@ export interface MigrateVmaOptions {
   readonly faultPage?: Page;
   /** For events. */
   readonly cause?: MigrateCause;
+  /** Who migrates, for events; `pgmapOwner` unless given. */
+  readonly by?: Owner;
 }
 
 /** struct migrate_vma. */
@@ -54,6 +56,8 @@ export class MigrateVma implements MigrateInfo {
   readonly flags: number;
   readonly faultPage: Page;
   readonly cause: MigrateCause;
+  /** Who migrates, for events. */
+  readonly owner: Owner | null;
   /** (out, setup) Pages that can move, holes included. */
   cpages: number;
   /** (out, setup) Pages looked at. */
@@ -72,6 +76,7 @@ export class MigrateVma implements MigrateInfo {
     this.flags = options.flags;
     this.faultPage = options.faultPage ?? NO_PAGE;
     this.cause = options.cause ?? 'unknown';
+    this.owner = options.by ?? options.pgmapOwner;
     this.cpages = 0;
     this.npages = 0;
     this.from = undefined;
@@ -80,10 +85,6 @@ export class MigrateVma implements MigrateInfo {
 
   get mm(): Mm | null {
     return this.vma?.mm ?? null;
-  }
-
-  get owner(): Owner | null {
-    return this.pgmapOwner;
   }
 }
 

@@ -73,7 +73,10 @@ export function* deviceFault(file: DmirrorFile, start: Va, end: Va, write: boole
   const { events } = mm.kernel;
   if (!mm.alive) return -EFAULT;
   const listening = events.listening;
-  if (listening) events.deviceFaultBegin(mm, start, end, device.name, write);
+  if (listening) {
+    const access = write ? 'write' : 'read';
+    events.deviceFaultBegin(mm, start, end, device.name, access);
+  }
   const result = yield* faultInBatches(file, start, end, write);
   if (listening) events.deviceFaultEnd(mm, start, end, result);
   return result;

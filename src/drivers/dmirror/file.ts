@@ -2,6 +2,7 @@
 import type { OpenFile } from '../../core/driver.ts';
 import { EINVAL, ENOMEM, EPERM, errnoName } from '../../core/errno.ts';
 import { SimError } from '../../core/errors.ts';
+import { toldCall } from '../../core/events/call.ts';
 import {
   type IntervalNotifier,
   type IntervalNotifierOps,
@@ -98,7 +99,11 @@ export class DmirrorFile implements OpenFile {
     return this.device.machine.run(this.readTask(va, npages));
   }
 
-  *readTask(va: Va, npages: number): Task<DmirrorData> {
+  readTask(va: Va, npages: number): Task<DmirrorData> {
+    return this.#told('READ', va, npages, this.#read(va, npages));
+  }
+
+  *#read(va: Va, npages: number): Task<DmirrorData> {
     const refused = this.#refuse(va, npages) || this.#refuseBounce(npages);
     if (refused !== 0) return { ...failed(refused), data: NOTHING };
     const bounce: Bounce = { data: new Uint32Array(npages), cpages: 0, faults: 0 };
@@ -111,7 +116,11 @@ export class DmirrorFile implements OpenFile {
     return this.device.machine.run(this.writeTask(va, values));
   }
 
-  *writeTask(va: Va, values: ArrayLike<number>): Task<DmirrorResult> {
+  writeTask(va: Va, values: ArrayLike<number>): Task<DmirrorResult> {
+    return this.#told('WRITE', va, values.length, this.#write(va, values));
+  }
+
+  *#write(va: Va, values: ArrayLike<number>): Task<DmirrorResult> {
     const refused = this.#refuse(va, values.length) || this.#refuseBounce(values.length);
     if (refused !== 0) return failed(refused);
     const bounce: Bounce = { data: Uint32Array.from(values), cpages: 0, faults: 0 };
@@ -127,7 +136,11 @@ export class DmirrorFile implements OpenFile {
     return this.device.machine.run(this.migrateToDevTask(va, npages));
   }
 
-  *migrateToDevTask(va: Va, npages: number): Task<DmirrorData> {
+  migrateToDevTask(va: Va, npages: number): Task<DmirrorData> {
+    return this.#told('MIGRATE_TO_DEV', va, npages, this.#migrateToDev(va, npages));
+  }
+
+  *#migrateToDev(va: Va, npages: number): Task<DmirrorData> {
     const refused = this.#refuse(va, npages);
     if (refused !== 0) return { ...failed(refused), data: NOTHING };
     const end = va + npages * this.mm.pageSize;
@@ -140,7 +153,11 @@ export class DmirrorFile implements OpenFile {
     return this.device.machine.run(this.migrateToSysTask(va, npages));
   }
 
-  *migrateToSysTask(va: Va, npages: number): Task<DmirrorResult> {
+  migrateToSysTask(va: Va, npages: number): Task<DmirrorResult> {
+    return this.#told('MIGRATE_TO_SYS', va, npages, this.#migrateToSys(va, npages));
+  }
+
+  *#migrateToSys(va: Va, npages: number): Task<DmirrorResult> {
     // The call is as old as device-coherent memory; before, only the CPU brought pages home.
     const known = this.mm.kernel.era.deviceCoherent;
     const refused = this.#refuse(va, npages, known);
@@ -158,7 +175,11 @@ export class DmirrorFile implements OpenFile {
     return this.device.machine.run(this.snapshotTask(va, npages));
   }
 
-  *snapshotTask(va: Va, npages: number): Task<DmirrorSnapshot> {
+  snapshotTask(va: Va, npages: number): Task<DmirrorSnapshot> {
+    return this.#told('SNAPSHOT', va, npages, this.#snapshot(va, npages));
+  }
+
+  *#snapshot(va: Va, npages: number): Task<DmirrorSnapshot> {
     const refused = this.#refuse(va, npages) || this.#refuseBounce(npages);
     if (refused !== 0) return { ...failed(refused), perms: NO_PERMS };
     const perms = new Uint8Array(npages);
@@ -172,7 +193,11 @@ export class DmirrorFile implements OpenFile {
     return this.device.machine.run(this.exclusiveTask(va, npages));
   }
 
-  *exclusiveTask(va: Va, npages: number): Task<DmirrorData> {
+  exclusiveTask(va: Va, npages: number): Task<DmirrorData> {
+    return this.#told('EXCLUSIVE', va, npages, this.#exclusive(va, npages));
+  }
+
+  *#exclusive(va: Va, npages: number): Task<DmirrorData> {
     const refused = this.#refuse(va, npages, this.mm.kernel.era.deviceExclusive);
     if (refused !== 0) return { ...failed(refused), data: NOTHING };
     const ret = yield* exclusivePages(this, va, va + npages * this.mm.pageSize);
@@ -192,7 +217,11 @@ export class DmirrorFile implements OpenFile {
     return this.device.machine.run(this.releaseChunksTask());
   }
 
-  *releaseChunksTask(): Task<DmirrorResult> {
+  releaseChunksTask(): Task<DmirrorResult> {
+    return this.#told('RELEASE', 0, 0, this.#releaseChunks());
+  }
+
+  *#releaseChunks(): Task<DmirrorResult> {
     if (this.#closed || !this.mm.kernel.era.migrateDeviceRange) return failed(-EINVAL);
     yield* this.device.removeChunks();
     return failed(0);
@@ -208,6 +237,14 @@ export class DmirrorFile implements OpenFile {
   /** The address, or -errno. */
   *mmapTask(mapping: NodeMapping): Task<number> {
     return yield* mapDeviceNode(this.process, mapping);
+  }
+
+  /** An ioctl, for those who listen. */
+  #told<R extends DmirrorResult>(name: string, va: Va, npages: number, task: Task<R>): Task<R> {
+    const { device, mm } = this;
+    const end = va + npages * mm.pageSize;
+    const call = { actor: device.name, name, mm, start: va, end };
+    return toldCall(device.kernel, call, task, ({ ret }) => ret);
   }
 
   close(): void {

@@ -8,6 +8,7 @@
 import type { Driver } from '../../core/driver.ts';
 import { EINVAL, ENOSYS, errnoName } from '../../core/errno.ts';
 import { SimError } from '../../core/errors.ts';
+import { toldCall } from '../../core/events/call.ts';
 import type { Kernel } from '../../core/kernel.ts';
 import type { Machine } from '../../core/machine.ts';
 import { PIN_BIAS } from '../../core/memory/pages.ts';
@@ -104,7 +105,12 @@ export class Pgmaplab implements Driver {
   }
 
   /** -EINVAL for a lab that is none, -ENOSYS before migrate_device_range (v6.1). */
-  *evictTask(index: number): Task<EvictResult> {
+  evictTask(index: number): Task<EvictResult> {
+    const call = { actor: this.name, name: `EVICT ${index}`, mm: null, start: 0, end: 0 };
+    return toldCall(this.kernel, call, this.#evict(index), ({ ret }) => ret);
+  }
+
+  *#evict(index: number): Task<EvictResult> {
     const lab = this.labs[index];
     if (lab === undefined) return { ret: -EINVAL, pages: 0 };
     const { kernel } = this;

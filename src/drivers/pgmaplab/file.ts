@@ -2,6 +2,7 @@
 import type { OpenFile } from '../../core/driver.ts';
 import { E2BIG, EBUSY, EINVAL, errnoName } from '../../core/errno.ts';
 import { SimError } from '../../core/errors.ts';
+import { toldCall } from '../../core/events/call.ts';
 import {
   type IntervalNotifier,
   mmuIntervalNotifierInsert,
@@ -147,7 +148,11 @@ export class LabFile implements OpenFile {
     return this.driver.machine.run(this.migrateTask(options));
   }
 
-  *migrateTask(options: LabMigrateOptions): Task<LabMigrateResult> {
+  migrateTask(options: LabMigrateOptions): Task<LabMigrateResult> {
+    return this.#told('MIGRATE', options.start, options.npages, this.#migrate(options));
+  }
+
+  *#migrate(options: LabMigrateOptions): Task<LabMigrateResult> {
     const { start, npages, to } = options;
     const refused = this.#refuse(npages);
     if (refused !== 0) return { ret: refused, cpages: 0, setup: [], pages: [] };
@@ -204,7 +209,11 @@ export class LabFile implements OpenFile {
     return this.driver.machine.run(this.pinTask(start, npages, access, how));
   }
 
-  *pinTask(start: Va, npages: number, access: 'r' | 'w', how: 'get' | 'pin'): Task<LabPinResult> {
+  pinTask(start: Va, npages: number, access: 'r' | 'w', how: 'get' | 'pin'): Task<LabPinResult> {
+    return this.#told('PIN', start, npages, this.#pin(start, npages, access, how));
+  }
+
+  *#pin(start: Va, npages: number, access: 'r' | 'w', how: 'get' | 'pin'): Task<LabPinResult> {
     const refused = this.#refuse(npages);
     if (refused !== 0) return { ret: refused, pages: 0 };
     const wanted = Math.min(npages, HELD_MAX - this.#held.length);
@@ -238,6 +247,18 @@ export class LabFile implements OpenFile {
     this.unpin();
     yield* mmuIntervalNotifierRemove(this.#notifier);
     this.driver.forgetFile(this);
+  }
+
+  /** An ioctl, for those who listen. */
+  #told<R extends { readonly ret: number }>(
+    name: string,
+    va: Va,
+    npages: number,
+    task: Task<R>,
+  ): Task<R> {
+    const { driver, mm } = this;
+    const call = { actor: driver.name, name, mm, start: va, end: va + npages * mm.pageSize };
+    return toldCall(mm.kernel, call, task, ({ ret }) => ret);
   }
 
   #refuse(npages: number): number {
