@@ -3,35 +3,28 @@
  *
  * The kernel tests `listening` before it calls anything here, so silence costs one field read.
  */
-import { EventEmitter } from 'eventemitter3';
 import type { NotifierRange } from '../hmm/notifier.ts';
 import type { Mm } from '../mm/mm.ts';
 import type { DevPagemap } from '../pagemap/pagemap.ts';
 import type { Scheduler } from '../sched/scheduler.ts';
 import type { Thread } from '../sched/thread.ts';
 import { PAGE_SIZE, type Page, type Va } from '../units.ts';
+import { Listeners, type Name } from './listeners.ts';
 import type {
   Access,
   BufferedAccess,
   CallInfo,
   CpuFaultResult,
   DeviceAccess,
-  EventStamp,
   MappingChange,
   MigrateInfo,
   MigrateStep,
   PageHome,
   SimEvent,
   SimEventBegin,
-  SimEventMap,
-  SpanBegin,
-  SpanEnd,
   SpanKind,
   TrespassInfo,
 } from './types.ts';
-
-type Name = keyof SimEventMap;
-type Listener<N extends Name> = EventEmitter.EventListener<SimEventMap, N>;
 
 /** A span that has begun. */
 interface OpenSpan {
@@ -43,9 +36,7 @@ interface OpenSpan {
   readonly part: number | string;
 }
 
-export class EventBus extends EventEmitter<SimEventMap> {
-  /** True while there is a listener. */
-  listening = false;
+export class EventBus extends Listeners {
   readonly #scheduler: Scheduler;
   /** Spans that began while somebody listened and have not ended, the latest last. */
   readonly #open: OpenSpan[] = [];
@@ -56,76 +47,78 @@ export class EventBus extends EventEmitter<SimEventMap> {
     this.#scheduler = scheduler;
   }
 
-  // Listeners --------------------------------------------------------------------------------
-
-  override on<N extends Name>(name: N, listener: Listener<N>, context?: unknown): this {
-    super.on(name, listener, context);
-    this.listening = true;
-    return this;
-  }
-
-  override addListener<N extends Name>(name: N, listener: Listener<N>, context?: unknown): this {
-    return this.on(name, listener, context);
-  }
-
-  override once<N extends Name>(name: N, listener: Listener<N>, context?: unknown): this {
-    super.once(name, listener, context);
-    this.listening = true;
-    return this;
-  }
-
-  /** The emitter itself calls this, too: for a listener that was to be called once. */
-  override removeListener<N extends Name>(
-    name: N,
-    listener?: Listener<N>,
-    context?: unknown,
-    once?: boolean,
-  ): this {
-    super.removeListener(name, listener, context, once);
-    this.#listenersLeft();
-    return this;
-  }
-
-  override off<N extends Name>(
-    name: N,
-    listener?: Listener<N>,
-    context?: unknown,
-    once?: boolean,
-  ): this {
-    return this.removeListener(name, listener, context, once);
-  }
-
-  override removeAllListeners(name?: Name): this {
-    super.removeAllListeners(name);
-    this.#listenersLeft();
-    return this;
-  }
-
-  // Calls ------------------------------------------------------------------------------------
+  // Calls ----------------------------------------------------------------------------------------
 
   callBegin(info: CallInfo): void {
-    const { actor, name, mm, start, end } = info;
-    const pid = mm?.pid ?? null;
-    const record = { ...this.#beginStamp(), kind: 'call', actor, name, pid, start, end } as const;
+    const record: SimEventBegin<'call'> = {
+      kind: 'call',
+      phase: 'begin',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: this.#parent(),
+      actor: info.actor,
+      name: info.name,
+      pid: info.mm?.pid ?? null,
+      start: info.start,
+      end: info.end,
+    };
     this.#begin(record, info, '');
   }
 
   callEnd(info: CallInfo, result: number): void {
     const begun = this.#end('call', info, '');
-    if (begun !== undefined) this.#tell({ ...begun, ...this.#endStamp(begun), result });
+    if (begun === undefined) return;
+    this.#tell({
+      kind: 'call',
+      phase: 'end',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: begun.parent,
+      begin: begun.id,
+      actor: begun.actor,
+      name: begun.name,
+      pid: begun.pid,
+      start: begun.start,
+      end: begun.end,
+      result,
+    });
   }
 
-  // Faults -----------------------------------------------------------------------------------
+  // Faults ---------------------------------------------------------------------------------------
 
   cpuFaultBegin(mm: Mm, va: Va, write: boolean): void {
-    const access = write ? 'write' : 'read';
-    const record = { ...this.#beginStamp(), kind: 'cpu_fault', pid: mm.pid, va, access } as const;
+    const record: SimEventBegin<'cpu_fault'> = {
+      kind: 'cpu_fault',
+      phase: 'begin',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: this.#parent(),
+      pid: mm.pid,
+      va,
+      access: write ? 'write' : 'read',
+    };
     this.#begin(record, this.#scheduler.current, va);
   }
 
   cpuFaultEnd(_mm: Mm, va: Va, result: CpuFaultResult): void {
     const begun = this.#end('cpu_fault', this.#scheduler.current, va);
-    if (begun !== undefined) this.#tell({ ...begun, ...this.#endStamp(begun), result });
+    if (begun === undefined) return;
+    this.#tell({
+      kind: 'cpu_fault',
+      phase: 'end',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: begun.parent,
+      begin: begun.id,
+      pid: begun.pid,
+      va: begun.va,
+      access: begun.access,
+      result,
+    });
   }
 
   /** `cause` is the record that led to it, where that was told on another thread. */
@@ -137,64 +130,138 @@ export class EventBus extends EventEmitter<SimEventMap> {
     access: Access,
     cause?: number,
   ): void {
-    const stamp = this.#beginStamp();
-    const record = {
-      ...stamp,
-      parent: cause ?? stamp.parent,
+    const record: SimEventBegin<'device_fault'> = {
       kind: 'device_fault',
+      phase: 'begin',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: cause ?? this.#parent(),
       pid: mm.pid,
       start,
       end,
       device,
       access,
-    } as const;
+    };
     this.#begin(record, this.#scheduler.current, start);
   }
 
   deviceFaultEnd(_mm: Mm, start: Va, _end: Va, result: number): void {
     const begun = this.#end('device_fault', this.#scheduler.current, start);
-    if (begun !== undefined) this.#tell({ ...begun, ...this.#endStamp(begun), result });
+    if (begun === undefined) return;
+    this.#tell({
+      kind: 'device_fault',
+      phase: 'end',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: begun.parent,
+      begin: begun.id,
+      pid: begun.pid,
+      start: begun.start,
+      end: begun.end,
+      device: begun.device,
+      access: begun.access,
+      result,
+    });
   }
 
   /** Returns the id of the record, for what it causes on other threads. */
   gpuFault(fault: BufferedAccess): number {
-    const stamp = this.#stamp();
-    this.#tell({ ...stamp, kind: 'gpu_fault', ...fault });
-    return stamp.id;
+    const id = this.#nextId;
+    this.#tell({
+      kind: 'gpu_fault',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: this.#parent(),
+      device: fault.device,
+      pid: fault.pid,
+      va: fault.va,
+      access: fault.access,
+      client: fault.client,
+      entry: fault.entry,
+    });
+    return id;
   }
 
-  faultBufferOverflow(access: DeviceAccess): void {
-    this.#tell({ ...this.#stamp(), kind: 'fault_buffer_overflow', ...access });
+  faultBufferOverflow(fault: DeviceAccess): void {
+    this.#tell({
+      kind: 'fault_buffer_overflow',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: this.#parent(),
+      device: fault.device,
+      pid: fault.pid,
+      va: fault.va,
+      access: fault.access,
+    });
   }
 
   faultReplay(replay: { readonly device: string; readonly faults: number }): void {
-    this.#tell({ ...this.#stamp(), kind: 'fault_replay', ...replay });
+    this.#tell({
+      kind: 'fault_replay',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: this.#parent(),
+      device: replay.device,
+      faults: replay.faults,
+    });
   }
 
   fatalFault(fault: DeviceAccess & { readonly reason: string }): void {
-    this.#tell({ ...this.#stamp(), kind: 'fatal_fault', ...fault });
+    this.#tell({
+      kind: 'fatal_fault',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: this.#parent(),
+      device: fault.device,
+      pid: fault.pid,
+      va: fault.va,
+      access: fault.access,
+      reason: fault.reason,
+    });
   }
 
   trespass(info: TrespassInfo): void {
-    this.#tell({ ...this.#stamp(), kind: 'trespass', ...info });
+    this.#tell({
+      kind: 'trespass',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: this.#parent(),
+      by: info.by,
+      what: info.what,
+      page: info.page,
+      owner: info.owner,
+      pid: info.pid,
+      va: info.va,
+    });
   }
 
-  // Migrations -------------------------------------------------------------------------------
+  // Migrations -----------------------------------------------------------------------------------
 
   migrateBegin(info: MigrateInfo): void {
-    const { mm, start, end, cause, owner, from, to } = info;
-    const record = {
-      ...this.#beginStamp(),
+    const { mm, start, end } = info;
+    const record: SimEventBegin<'migrate'> = {
       kind: 'migrate',
+      phase: 'begin',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: this.#parent(),
       pid: mm?.pid ?? null,
       start,
       end,
       pages: info.pages ?? (end - start) / (mm?.pageSize ?? PAGE_SIZE),
-      cause,
-      owner,
-      from,
-      to,
-    } as const;
+      cause: info.cause,
+      owner: info.owner,
+      from: info.from,
+      to: info.to,
+    };
     this.#begin(record, info, '');
   }
 
@@ -202,76 +269,147 @@ export class EventBus extends EventEmitter<SimEventMap> {
   migrateEnd(info: MigrateInfo, selected: number, migrated: number): void {
     const begun = this.#end('migrate', info, '');
     if (begun === undefined) return;
-    const { from, to } = info;
-    const failed = selected - migrated;
-    this.#tell({ ...begun, ...this.#endStamp(begun), from, to, selected, migrated, failed });
+    this.#tell({
+      kind: 'migrate',
+      phase: 'end',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: begun.parent,
+      begin: begun.id,
+      pid: begun.pid,
+      start: begun.start,
+      end: begun.end,
+      pages: begun.pages,
+      cause: begun.cause,
+      owner: begun.owner,
+      from: info.from,
+      to: info.to,
+      selected,
+      migrated,
+      failed: selected - migrated,
+    });
   }
 
   migratePhase(info: MigrateInfo, step: MigrateStep, phase: 'begin' | 'end'): void {
-    if (phase === 'end') {
-      const begun = this.#end('migrate_phase', info, step);
-      if (begun !== undefined) this.#tell({ ...begun, ...this.#endStamp(begun) });
-      return;
-    }
-    const { mm, start, end } = info;
-    const record = {
-      ...this.#beginStamp(),
+    if (phase === 'begin') this.#phaseBegin(info, step);
+    else this.#phaseEnd(info, step);
+  }
+
+  #phaseBegin(info: MigrateInfo, step: MigrateStep): void {
+    const record: SimEventBegin<'migrate_phase'> = {
       kind: 'migrate_phase',
-      pid: mm?.pid ?? null,
+      phase: 'begin',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: this.#parent(),
+      pid: info.mm?.pid ?? null,
       step,
-      start,
-      end,
-    } as const;
+      start: info.start,
+      end: info.end,
+    };
     this.#begin(record, info, step);
   }
 
-  // Notifiers --------------------------------------------------------------------------------
+  #phaseEnd(info: MigrateInfo, step: MigrateStep): void {
+    const begun = this.#end('migrate_phase', info, step);
+    if (begun === undefined) return;
+    this.#tell({
+      kind: 'migrate_phase',
+      phase: 'end',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: begun.parent,
+      begin: begun.id,
+      pid: begun.pid,
+      step: begun.step,
+      start: begun.start,
+      end: begun.end,
+    });
+  }
+
+  // Notifiers ------------------------------------------------------------------------------------
 
   invalidateBegin(range: NotifierRange): void {
-    const { mm, start, end, event, owner } = range;
-    const record = {
-      ...this.#beginStamp(),
+    const record: SimEventBegin<'invalidate'> = {
       kind: 'invalidate',
-      pid: mm.pid,
-      start,
-      end,
-      event,
-      owner,
-    } as const;
+      phase: 'begin',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: this.#parent(),
+      pid: range.mm.pid,
+      start: range.start,
+      end: range.end,
+      event: range.event,
+      owner: range.owner,
+    };
     this.#begin(record, range, '');
   }
 
   invalidateEnd(range: NotifierRange): void {
     const begun = this.#end('invalidate', range, '');
-    if (begun !== undefined) this.#tell({ ...begun, ...this.#endStamp(begun) });
+    if (begun === undefined) return;
+    this.#tell({
+      kind: 'invalidate',
+      phase: 'end',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: begun.parent,
+      begin: begun.id,
+      pid: begun.pid,
+      start: begun.start,
+      end: begun.end,
+      event: begun.event,
+      owner: begun.owner,
+    });
   }
 
   /** The notifier named `notifier` has heard of `range`. */
   notified(range: NotifierRange, notifier: string, ignored: boolean): void {
-    const { mm, start, end, event, owner } = range;
     this.#tell({
-      ...this.#stamp(),
       kind: 'invalidate_call',
-      pid: mm.pid,
-      start,
-      end,
-      event,
-      owner,
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: this.#parent(),
+      pid: range.mm.pid,
+      start: range.start,
+      end: range.end,
+      event: range.event,
+      owner: range.owner,
       notifier,
       ignored,
     });
   }
 
-  // Moments ----------------------------------------------------------------------------------
+  // Moments --------------------------------------------------------------------------------------
 
   ownerChange(mm: Mm, va: Va, page: Page, from: PageHome, to: PageHome): void {
-    this.#tell({ ...this.#stamp(), kind: 'owner_change', pid: mm.pid, va, page, from, to });
+    this.#tell({
+      kind: 'owner_change',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: this.#parent(),
+      pid: mm.pid,
+      va,
+      page,
+      from,
+      to,
+    });
   }
 
   pageFree(page: Page, pagemap: DevPagemap | null): void {
     this.#tell({
-      ...this.#stamp(),
       kind: 'page_free',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: this.#parent(),
       page,
       pagemap: pagemap?.name ?? null,
       owner: pagemap?.owner ?? 'system',
@@ -279,10 +417,20 @@ export class EventBus extends EventEmitter<SimEventMap> {
   }
 
   mappingChange(mm: Mm, what: MappingChange, start: Va, end: Va): void {
-    this.#tell({ ...this.#stamp(), kind: 'mapping_change', pid: mm.pid, what, start, end });
+    this.#tell({
+      kind: 'mapping_change',
+      id: this.#id(),
+      timeNs: this.#scheduler.nowNs,
+      thread: this.#scheduler.current.name,
+      parent: this.#parent(),
+      pid: mm.pid,
+      what,
+      start,
+      end,
+    });
   }
 
-  // Records ----------------------------------------------------------------------------------
+  // Records --------------------------------------------------------------------------------------
 
   /** Listeners to everything come first: what a listener to one kind sets off is told after it. */
   #tell(event: SimEvent): void {
@@ -291,19 +439,13 @@ export class EventBus extends EventEmitter<SimEventMap> {
     (this.emit as (name: Name, event: SimEvent) => boolean)(event.kind, event);
   }
 
-  #stamp(): EventStamp {
-    const { current, nowNs } = this.#scheduler;
-    const parent = current.spans.at(-1) ?? null;
-    return { id: this.#nextId++, timeNs: nowNs, thread: current.name, parent };
+  #id(): number {
+    return this.#nextId++;
   }
 
-  #beginStamp(): SpanBegin {
-    return { ...this.#stamp(), phase: 'begin' };
-  }
-
-  #endStamp(begun: SpanBegin): SpanEnd {
-    const stamp = this.#stamp();
-    return { ...stamp, parent: begun.parent, phase: 'end', begin: begun.id };
+  /** The innermost span of the running thread. */
+  #parent(): number | null {
+    return this.#scheduler.current.spans.at(-1) ?? null;
   }
 
   #begin(record: SimEventBegin<SpanKind>, of: object, part: number | string): void {
@@ -322,23 +464,27 @@ export class EventBus extends EventEmitter<SimEventMap> {
     of: object,
     part: number | string,
   ): SimEventBegin<K> | undefined {
-    const at = this.#open.findLastIndex(
-      (span) => span.record.kind === kind && span.of === of && span.part === part,
-    );
-    if (at < 0) return undefined;
-    const [span] = this.#open.splice(at, 1);
-    leave(span!);
-    return span!.record as SimEventBegin<K>;
+    const open = this.#open;
+    for (let at = open.length - 1; at >= 0; at--) {
+      const span = open[at]!;
+      if (span.of !== of || span.part !== part || span.record.kind !== kind) continue;
+      if (at === open.length - 1) open.pop();
+      else open.splice(at, 1);
+      leave(span);
+      return span.record as SimEventBegin<K>;
+    }
+    return undefined;
   }
 
   /** With the last listener goes what is open: its end will find nobody who heard it begin. */
-  #listenersLeft(): void {
-    this.listening = this.eventNames().length > 0;
-    if (!this.listening) for (const span of this.#open.splice(0)) leave(span);
+  protected override onSilence(): void {
+    for (const span of this.#open.splice(0)) leave(span);
   }
 }
 
 function leave({ record, thread }: OpenSpan): void {
-  const at = thread.spans.lastIndexOf(record.id);
-  if (at >= 0) thread.spans.splice(at, 1);
+  const { spans } = thread;
+  const at = spans.lastIndexOf(record.id);
+  if (at === spans.length - 1) spans.pop();
+  else if (at >= 0) spans.splice(at, 1);
 }

@@ -1,0 +1,62 @@
+/** Who listens to a machine; knows at any time whether anybody does. */
+import { EventEmitter } from 'eventemitter3';
+import type { SimEventMap } from './types.ts';
+
+export type Name = keyof SimEventMap;
+export type Listener<N extends Name> = EventEmitter.EventListener<SimEventMap, N>;
+
+export abstract class Listeners extends EventEmitter<SimEventMap> {
+  /** True while there is a listener. */
+  listening = false;
+
+  /** The last listener has gone. */
+  protected abstract onSilence(): void;
+
+  override on<N extends Name>(name: N, listener: Listener<N>, context?: unknown): this {
+    super.on(name, listener, context);
+    this.listening = true;
+    return this;
+  }
+
+  override addListener<N extends Name>(name: N, listener: Listener<N>, context?: unknown): this {
+    return this.on(name, listener, context);
+  }
+
+  override once<N extends Name>(name: N, listener: Listener<N>, context?: unknown): this {
+    super.once(name, listener, context);
+    this.listening = true;
+    return this;
+  }
+
+  /** The emitter itself calls this, too: for a listener that was to be called once. */
+  override removeListener<N extends Name>(
+    name: N,
+    listener?: Listener<N>,
+    context?: unknown,
+    once?: boolean,
+  ): this {
+    super.removeListener(name, listener, context, once);
+    this.#count();
+    return this;
+  }
+
+  override off<N extends Name>(
+    name: N,
+    listener?: Listener<N>,
+    context?: unknown,
+    once?: boolean,
+  ): this {
+    return this.removeListener(name, listener, context, once);
+  }
+
+  override removeAllListeners(name?: Name): this {
+    super.removeAllListeners(name);
+    this.#count();
+    return this;
+  }
+
+  #count(): void {
+    this.listening = this.eventNames().length > 0;
+    if (!this.listening) this.onSilence();
+  }
+}
