@@ -70,6 +70,9 @@ function* inBatches(
 ): Task<number> {
   const { mm, device } = file;
   if (!mm.alive) return -EINVAL;
+  const { selection } = mm.kernel.era;
+  // In v5.7 an owner excludes pages of RAM, so who wants those names none.
+  const owned = selection !== 'src-owner' || (flags & MIGRATE_VMA_SELECT_SYSTEM) === 0;
   const src = new Uint32Array(BATCH_PAGES);
   const dst = new Uint32Array(BATCH_PAGES);
   if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
@@ -85,7 +88,8 @@ function* inBatches(
         end: next,
         src,
         dst,
-        pgmapOwner: device,
+        pgmapOwner: owned ? device : null,
+        by: device,
         flags,
         cause: 'driver',
       });
