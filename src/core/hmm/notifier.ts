@@ -8,13 +8,15 @@
  *   ... hmmRangeFault ...
  *   under the driver's lock: if (mmuIntervalReadRetry(n, seq)) start again
  */
-import { EINVAL, EOVERFLOW } from '../errno.ts';
+import { EAGAIN, EINVAL, EOVERFLOW } from '../errno.ts';
+import { invariant } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Mm } from '../mm/mm.ts';
 import type { Owner } from '../pagemap/pagemap.ts';
 import type { MaybeTask, Task } from '../sched/task.ts';
 import { WaitQueue } from '../sched/wait-queue.ts';
 import { TASK_SIZE, type Va } from '../units.ts';
+import { MmuNotifiers } from './mmu-notifier.ts';
 
 /** Why entries change: enum mmu_notifier_event. */
 export type NotifyEvent =
@@ -35,6 +37,8 @@ export interface NotifierRange {
   readonly event: NotifyEvent;
   /** Of `migrate` and `exclusive`: who migrates, so that a driver may ignore its own. */
   readonly owner: Owner | null;
+  /** False where the caller cannot wait: MMU_NOTIFIER_RANGE_BLOCKABLE. True unless given. */
+  readonly blockable?: boolean;
 }
 
 /** struct mmu_interval_notifier_ops. */
@@ -78,9 +82,12 @@ export class NotifierSubscriptions {
   readonly #intervals: IntervalNotifier[] = [];
   readonly #deferred: Deferred[] = [];
   readonly #waiters: WaitQueue;
+  /** Notifiers of the whole address space; each hears of a change after every interval. */
+  readonly wholeSpace: MmuNotifiers;
 
   constructor(kernel: Kernel, pid: number) {
     this.#kernel = kernel;
+    this.wholeSpace = new MmuNotifiers(kernel);
     this.#waiters = new WaitQueue(
       kernel.scheduler,
       () => `the end of an invalidation in process ${pid}`,
@@ -146,6 +153,19 @@ export class NotifierSubscriptions {
     return this.#callFrom(0, range);
   }
 
+  /**
+   * The same for a `range` that is not blockable: mmu_notifier_invalidate_range_start_nonblock.
+   * Returns 0, or -EAGAIN where a driver would have to sleep; `end` must not be called then.
+   */
+  startNonblock(range: NotifierRange): number {
+    invariant(range.blockable === false, 'a range that may not wait has blockable false');
+    if (this.#kernel.events.listening) this.#kernel.events.invalidateBegin(range);
+    this.activeInvalidations++;
+    if (this.#callNonblock(range) && this.wholeSpace.startNonblock(range)) return 0;
+    this.end(range);
+    return -EAGAIN;
+  }
+
   /** mmu_notifier_invalidate_range_end. */
   end(range: NotifierRange): void {
     this.activeInvalidations--;
@@ -174,7 +194,22 @@ export class NotifierSubscriptions {
       if (typeof result === 'object') return this.#finishFrom(i, result, range, seqBefore);
       if (this.#kernel.events.listening) this.#tell(notifier, range, seqBefore);
     }
-    return undefined;
+    return this.wholeSpace.start(range);
+  }
+
+  /** False: a driver would have to sleep. */
+  #callNonblock(range: NotifierRange): boolean {
+    for (const notifier of this.#intervals) {
+      if (notifier.start >= range.end || notifier.end <= range.start) continue;
+      this.invalidateSeq |= 1;
+      const seqBefore = notifier.invalidateSeq;
+      const result = notifier.ops.invalidate(notifier, range, this.invalidateSeq);
+      // A task that was not begun: the driver wants to sleep.
+      if (typeof result === 'object') result.return(false);
+      if (result !== true) return false;
+      if (this.#kernel.events.listening) this.#tell(notifier, range, seqBefore);
+    }
+    return true;
   }
 
   *#finishFrom(

@@ -1,0 +1,62 @@
+/**
+ * The loop that every driver with a page table of its own runs round hmm_range_fault, as the
+ * kernel's documentation of HMM gives it: begin, ask under mmap_lock, and use the answer only if no
+ * invalidation overtook it.
+ */
+import { EBUSY } from '../errno.ts';
+import type { Owner } from '../pagemap/pagemap.ts';
+import type { Task } from '../sched/task.ts';
+import type { Va } from '../units.ts';
+import { type IntervalNotifier, mmuIntervalReadBegin, mmuIntervalReadRetry } from './notifier.ts';
+import { hmmRangeFault } from './range-fault.ts';
+
+/** HMM_RANGE_DEFAULT_TIMEOUT. */
+const TIMEOUT_NS = 1_000_000_000;
+/** A retry that costs no virtual time counts as this much, so that nobody retries for ever. */
+const RETRY_NS = 100_000;
+
+export interface PopulateOptions {
+  readonly notifier: IntervalNotifier;
+  /** First byte, a multiple of the page size. */
+  readonly start: Va;
+  /** First byte after the range. */
+  readonly end: Va;
+  /** HMM_PFN_REQ_* bits wanted of every page. */
+  readonly request: number;
+  /** Whose private memory is reported rather than brought home. */
+  readonly owner: Owner | null;
+}
+
+/**
+ * Asks hmm_range_fault for a range until its answer is not overtaken, and hands the words to
+ * `commit`, which enters them into the device's page table at once: it cannot sleep, so nothing
+ * comes between the check and the entries. Returns 0, or the -errno of hmm_range_fault; -EBUSY after
+ * a second of retries. The caller must not hold mmap_lock.
+ */
+export function* hmmPopulate(
+  options: PopulateOptions,
+  commit: (hmmPfns: Uint32Array) => void,
+): Task<number> {
+  const { notifier, start, end, request, owner } = options;
+  const { mm } = notifier;
+  const { scheduler } = mm.kernel;
+  const hmmPfns = new Uint32Array(Math.ceil((end - start) / mm.pageSize));
+  const range = { notifier, start, end, hmmPfns, defaultFlags: request, devPrivateOwner: owner };
+  const startNs = scheduler.nowNs;
+  for (let retries = 0; ; retries++) {
+    if (scheduler.nowNs - startNs + retries * RETRY_NS > TIMEOUT_NS) return -EBUSY;
+    const notifierSeq = yield* mmuIntervalReadBegin(notifier);
+    if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
+    let result: number;
+    try {
+      result = yield* hmmRangeFault({ ...range, notifierSeq, pfnFlagsMask: 0 });
+    } finally {
+      mm.mmapLock.unlockRead();
+    }
+    if (result === -EBUSY) continue;
+    if (result !== 0) return result;
+    if (mmuIntervalReadRetry(notifier, notifierSeq)) continue;
+    commit(hmmPfns);
+    return 0;
+  }
+}

@@ -1,0 +1,391 @@
+/**
+ * nouveau: a GPU that shares address spaces and has memory of its own, after the kernel's driver
+ * for NVIDIA GPUs.
+ *
+ * Reference: nouveau_dmem.c and nouveau_svm.c (drivers/gpu/drm/nouveau) of Linux 6.1, with what
+ * earlier kernels did otherwise where the machine's era says so. Two things of old kernels are not
+ * here: until v5.7 a fault was served together with up to 15 pages behind it, and until v5.7 a
+ * chunk that was full hung the machine.
+ */
+import type { Driver } from '../../core/driver.ts';
+import { ENODEV } from '../../core/errno.ts';
+import { SimError } from '../../core/errors.ts';
+import { toldCall } from '../../core/events/call.ts';
+import type { Kernel } from '../../core/kernel.ts';
+import type { Machine } from '../../core/machine.ts';
+import type { Mm } from '../../core/mm/mm.ts';
+import type { Owner } from '../../core/pagemap/pagemap.ts';
+import type { Process } from '../../core/process.ts';
+import type { Task } from '../../core/sched/task.ts';
+import { WaitQueue } from '../../core/sched/wait-queue.ts';
+import { MiB, type Page, type Va } from '../../core/units.ts';
+import { BusMaster } from '../../hw/bus.ts';
+import { CopyEngine } from '../../hw/copy-engine.ts';
+import { Gpu } from '../../hw/gpu.ts';
+import {
+  GPU_PTE_ATOMIC,
+  GPU_PTE_VALID,
+  GPU_PTE_WRITE,
+  type GpuPte,
+} from '../../hw/gpu-page-table.ts';
+import { Dmem } from './dmem.ts';
+import { NouveauFile } from './file.ts';
+import { type NouveauRules, rulesOf } from './rules.ts';
+import { type StaleMapping, staleMappings } from './stale.ts';
+import { type Channel, Svm } from './svm.ts';
+import type { Svmm } from './svmm.ts';
+
+export interface NouveauOptions {
+  /** For people; by default nouveau0, nouveau1, … in the order of attaching. */
+  readonly name?: string;
+  /** Memory of the GPU in bytes; 16 MiB by default. What is left of whole chunks is of no use. */
+  readonly vramBytes?: number;
+  /** Entries of the hardware's fault buffer, at least 2; 64 by default. */
+  readonly faultEntries?: number;
+  /** Virtual time that the copy of a page takes, in nanoseconds; 0 by default. */
+  readonly copyLatencyNs?: number;
+  /** False: newer than Pascal, where nouveau leaves shared virtual memory off. True by default. */
+  readonly svm?: boolean;
+  /** False: no copy engine that nouveau could migrate with. True by default. */
+  readonly dmem?: boolean;
+  /**
+   * False, the default: as the kernel has it, faults included. True: with the faults mended that
+   * lose data or kill the innocent; see `Nouveau.mended`.
+   */
+  readonly mended?: boolean;
+}
+
+/**
+ * struct nouveau_drm: one GPU. It is the owner of its pages, whichever process uses it.
+ *
+ *     const gpu = machine.attach(new Nouveau({ vramBytes: 16 * MiB }));
+ *     const file = gpu.open(process);
+ *     file.svmBind(buffer, 8 * PAGE_SIZE);                   // 0: moved to VRAM
+ *     file.execute([{ kind: 'read', va: buffer }]);          // the GPU reads it
+ */
+export class Nouveau implements Driver, Owner {
+  readonly vramBytes: number;
+  /**
+   * Mended are: a page whose copy home failed keeps its place instead of leaving a dangling entry;
+   * the GPU maps only what did move; an atomic access is no order for the faults behind it; atomics
+   * and writes bring home a page they need writable; the notifier lets no migration pass, so no
+   * other process and no other client of this GPU keeps a mapping of what moved.
+   */
+  readonly mended: boolean;
+  readonly #options: NouveauOptions;
+  #name: string;
+  #parts: Parts | null = null;
+  /** Open files, oldest first. */
+  readonly #files: Set<NouveauFile> = new Set();
+  /** By the number that pages carry. */
+  readonly #svmms: Map<number, Svmm> = new Map();
+  #nextSvmmId = 1;
+  #suspended = false;
+  #removed = false;
+  /** Binds that run: removal waits for them. */
+  #binds = 0;
+  readonly #warnings: string[] = [];
+
+  constructor(options: NouveauOptions = {}) {
+    this.#options = options;
+    this.vramBytes = options.vramBytes ?? 16 * MiB;
+    this.mended = options.mended ?? false;
+    this.#name = options.name ?? '';
+  }
+
+  // What it is made of -----------------------------------------------------------------------
+
+  get name(): string {
+    return this.#name;
+  }
+
+  get machine(): Machine {
+    return this.#made.machine;
+  }
+
+  get kernel(): Kernel {
+    return this.machine.kernel;
+  }
+
+  get rules(): NouveauRules {
+    return this.#made.rules;
+  }
+
+  /** The hardware. */
+  get gpu(): Gpu {
+    return this.#made.gpu;
+  }
+
+  get engine(): CopyEngine {
+    return this.#made.engine;
+  }
+
+  /** Null where VRAM has no struct pages: an old GPU, or one that was removed. */
+  get dmem(): Dmem | null {
+    return this.#made.dmem;
+  }
+
+  /** Null where address spaces cannot be shared: a new GPU, or one that was removed. */
+  get svm(): Svm | null {
+    return this.#removed ? null : this.#made.svm;
+  }
+
+  /** GPU_PTE_* bits of a page that may be written. */
+  get writeFlags(): number {
+    return this.rules.atomics ? GPU_PTE_WRITE : GPU_PTE_WRITE | GPU_PTE_ATOMIC;
+  }
+
+  /** What the kernel would have put into its log with a WARN. */
+  get warnings(): readonly string[] {
+    return this.#warnings;
+  }
+
+  /** Files that are open now, oldest first. */
+  get files(): readonly NouveauFile[] {
+    return [...this.#files];
+  }
+
+  /** Device pages in use. */
+  get pagesInUse(): number {
+    return this.dmem?.pagesInUse ?? 0;
+  }
+
+  get removed(): boolean {
+    return this.#removed;
+  }
+
+  get suspended(): boolean {
+    return this.#suspended;
+  }
+
+  get #made(): Parts {
+    if (this.#parts === null) {
+      throw new SimError('bad-argument', 'this GPU is not attached to a machine');
+    }
+    return this.#parts;
+  }
+
+  // The machine ------------------------------------------------------------------------------
+
+  /** nouveau_drm_device_init. The first chunk of VRAM comes with the first migration. */
+  attach(machine: Machine): void {
+    if (this.#parts !== null) {
+      throw new SimError('bad-argument', `${this.#name} is attached to a machine already`);
+    }
+    if (!Number.isSafeInteger(this.vramBytes) || this.vramBytes < 0) {
+      throw new SimError('bad-argument', `VRAM of ${this.vramBytes} bytes; expected 0 or more`);
+    }
+    if (this.#name === '') {
+      let minor = machine.drivers.filter((one) => one instanceof Nouveau).length;
+      while (machine.drivers.some(({ name }) => name === `nouveau${minor}`)) minor++;
+      this.#name = `nouveau${minor}`;
+    }
+    this.#parts = new Parts(this, machine, this.#options);
+  }
+
+  /** Opens the GPU for `proc`, with its address space shared unless `svm` is false. */
+  open(proc: Process, options: { readonly svm?: boolean } = {}): NouveauFile {
+    const file = new NouveauFile(this, proc);
+    this.#files.add(file);
+    proc.openFiles.add(file);
+    if (options.svm !== false && this.svm !== null) this.machine.run(file.svmInitTask());
+    return file;
+  }
+
+  /** The file of `proc`, which is opened if it is not: for people in a hurry. */
+  fileOf(proc: Process): NouveauFile {
+    return this.files.find((file) => file.process === proc) ?? this.open(proc);
+  }
+
+  /** DRM_NOUVEAU_SVM_BIND for `proc`: moves what it can of `bytes` from `va` to VRAM. */
+  svmBind(proc: Process, va: Va, bytes: number): number {
+    return this.fileOf(proc).svmBind(va, bytes);
+  }
+
+  /** How the GPU maps `va` of `proc`: "r", "rw", "rwa" (atomics too), or null. */
+  mappingOf(proc: Process, va: Va): string | null {
+    const entry = this.entryAt(proc, va);
+    if (entry === null) return null;
+    if ((entry.flags & GPU_PTE_WRITE) === 0) return 'r';
+    return this.rules.atomics && (entry.flags & GPU_PTE_ATOMIC) !== 0 ? 'rwa' : 'rw';
+  }
+
+  /** The entry of the GPU's page table for `va` of `proc`, or null. */
+  entryAt(proc: Process, va: Va): GpuPte | null {
+    const vpn = Math.floor(va / this.kernel.pageSize);
+    for (const file of this.#files) {
+      const entry = file.process === proc ? (file.svmm?.vmm?.entry(vpn) ?? null) : null;
+      if (entry !== null && (entry.flags & GPU_PTE_VALID) !== 0) return entry;
+    }
+    return null;
+  }
+
+  /** Entries of the GPU's page tables that should be gone; empty while drivers do their duty. */
+  staleMappings(): StaleMapping[] {
+    return this.files.flatMap(({ svmm }) => (svmm === null ? [] : staleMappings(svmm)));
+  }
+
+  // Power and removal ------------------------------------------------------------------------
+
+  /** Before the machine sleeps: 0, or -ENODEV. VRAM keeps what it holds; no page migrates. */
+  suspend(): number {
+    return this.machine.run(this.suspendTask());
+  }
+
+  suspendTask(): Task<number> {
+    return this.#told('suspend', this.#suspend());
+  }
+
+  /** 0, or -ENODEV. */
+  resume(): number {
+    return this.machine.run(this.resumeTask());
+  }
+
+  resumeTask(): Task<number> {
+    return this.#told('resume', this.#resume());
+  }
+
+  /**
+   * Takes the GPU away: nouveau_drm_device_fini. Every page comes home, of every process, then its
+   * memory goes; calls answer -ENODEV from then on. Before v6.1 no page is brought home, and this
+   * waits until the processes have freed all (the scheduler reports a deadlock if they cannot).
+   */
+  remove(): number {
+    return this.machine.run(this.removeTask());
+  }
+
+  removeTask(): Task<number> {
+    return this.#told('remove', this.#remove());
+  }
+
+  /** A suspended GPU that somebody needs wakes up: pm_runtime_get_sync. */
+  wake(): void {
+    if (!this.#suspended) return;
+    this.#suspended = false;
+    this.#made.svm?.enable();
+  }
+
+  // For its parts ----------------------------------------------------------------------------
+
+  warn(message: string): void {
+    this.#warnings.push(message);
+  }
+
+  /** The address space that migrated a device page here; null if it has gone since. */
+  svmmOf(page: Page): Svmm | null {
+    return this.#svmms.get(this.kernel.pages.driverData[page]!) ?? null;
+  }
+
+  takeSvmmId(): number {
+    return this.#nextSvmmId++;
+  }
+
+  addSvmm(svmm: Svmm): void {
+    this.#svmms.set(svmm.id, svmm);
+  }
+
+  /** A channel ends, and what runs on it. */
+  *partChannel(channel: Channel): Task<void> {
+    const { svm, gpu } = this.#made;
+    if (svm !== null) yield* svm.part(channel.instance);
+    gpu.destroyInstance(channel.instance);
+  }
+
+  /** A file was closed. */
+  forget(file: NouveauFile, svmm: Svmm | null): void {
+    this.#files.delete(file);
+    if (svmm !== null) this.#svmms.delete(svmm.id);
+  }
+
+  /** Runs a bind, which removal lets come to its end. */
+  *whilePresent(bind: Task<number>): Task<number> {
+    if (this.#removed) return -ENODEV;
+    this.wake();
+    this.#binds++;
+    try {
+      return yield* bind;
+    } finally {
+      this.#binds--;
+      if (this.#binds === 0) this.#made.bindsDone.wakeAll();
+    }
+  }
+
+  /** A call to this GPU, as a span of the event stream. */
+  told<T>(
+    name: string,
+    range: { readonly mm: Mm | null; readonly start: Va; readonly end: Va },
+    task: Task<T>,
+    resultOf: (value: T) => number,
+  ): Task<T> {
+    return toldCall(this.kernel, { actor: this.#name, name, ...range }, task, resultOf);
+  }
+
+  #told(name: string, task: Task<number>): Task<number> {
+    return this.told(name, { mm: null, start: 0, end: 0 }, task, Number);
+  }
+
+  *#suspend(): Task<number> {
+    if (this.#removed) return -ENODEV;
+    const { svm } = this.#made;
+    if (svm !== null) {
+      yield* svm.idle();
+      svm.disable();
+    }
+    this.#suspended = true;
+    return 0;
+  }
+
+  // biome-ignore lint/correctness/useYield: a task like its siblings
+  *#resume(): Task<number> {
+    if (this.#removed) return -ENODEV;
+    this.wake();
+    return 0;
+  }
+
+  *#remove(): Task<number> {
+    if (this.#removed) return -ENODEV;
+    const { svm, dmem } = this.#made;
+    this.wake();
+    this.#removed = true;
+    while (this.#binds > 0) yield this.#made.bindsDone;
+    for (const file of this.#files) yield* file.hangUp();
+    if (svm !== null) {
+      svm.disable();
+      yield* svm.idle();
+    }
+    // Only now does nothing map pages on it any more.
+    for (const svmm of this.#svmms.values()) svmm.vmm = null;
+    if (dmem !== null) yield* dmem.fini();
+    this.#made.dmem = null;
+    return 0;
+  }
+}
+
+/** What a GPU has once it is in a machine. */
+class Parts {
+  readonly machine: Machine;
+  readonly rules: NouveauRules;
+  readonly gpu: Gpu;
+  readonly engine: CopyEngine;
+  readonly bindsDone: WaitQueue;
+  readonly svm: Svm | null;
+  dmem: Dmem | null;
+
+  constructor(device: Nouveau, machine: Machine, options: NouveauOptions) {
+    const { kernel } = machine;
+    this.machine = machine;
+    this.rules = rulesOf(kernel.era);
+    const bus = new BusMaster(kernel, device);
+    const { copyLatencyNs: latencyNs = 0, faultEntries = 64 } = options;
+    this.engine = new CopyEngine(kernel, bus, { name: `${device.name} copy engine`, latencyNs });
+    this.gpu = new Gpu(kernel, {
+      name: device.name,
+      bus,
+      faultEntries,
+      onInterrupt: () => device.svm?.interrupt(),
+    });
+    this.bindsDone = new WaitQueue(machine.scheduler, () => `the binds of ${device.name}`);
+    this.svm = options.svm === false ? null : new Svm(device, kernel);
+    this.dmem = options.dmem === false ? null : new Dmem(device, kernel);
+  }
+}

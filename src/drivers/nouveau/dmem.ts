@@ -1,0 +1,132 @@
+/**
+ * VRAM as device memory with struct pages. Reference: nouveau_dmem.c of Linux 6.1.
+ *
+ * VRAM is taken in chunks of 2 MiB, each a pinned buffer object under a pagemap of its own, and
+ * never given back before the GPU goes. Until v5.7 one pagemap covered all of VRAM and bitmaps told
+ * which pages were free; who owns what came to the same, so all eras have chunks here.
+ */
+import { ENOMEM } from '../../core/errno.ts';
+import type { Kernel } from '../../core/kernel.ts';
+import {
+  type DeviceFault,
+  type DevPagemap,
+  type DevPagemapOps,
+  FreePages,
+  memremapPages,
+} from '../../core/pagemap/pagemap.ts';
+import type { Task } from '../../core/sched/task.ts';
+import { MiB, NO_PAGE, type Page } from '../../core/units.ts';
+import type { Nouveau } from './device.ts';
+import { evictChunk, migrateToRam } from './migrate.ts';
+
+/** DMEM_CHUNK_SIZE. */
+export const DMEM_CHUNK_BYTES: number = 2 * MiB;
+
+/** struct nouveau_dmem_chunk. */
+export class DmemChunk implements DevPagemapOps {
+  /** Pages given out: `callocated`. */
+  allocated = 0;
+  pagemap: DevPagemap | null = null;
+  /** Where in VRAM it lies, in bytes. */
+  readonly offset: number;
+  readonly #device: Nouveau;
+  readonly #freePages: FreePages;
+
+  constructor(device: Nouveau, freePages: FreePages, offset: number) {
+    this.#device = device;
+    this.#freePages = freePages;
+    this.offset = offset;
+  }
+
+  /** nouveau_dmem_page_free. */
+  pageFree(page: Page): void {
+    this.#freePages.push(page);
+    if (this.allocated === 0) this.#device.warn(`page ${page} was freed once too often`);
+    else this.allocated--;
+  }
+
+  /** nouveau_dmem_migrate_to_ram. */
+  migrateToRam(fault: DeviceFault): Task<number> {
+    return migrateToRam(this.#device, fault);
+  }
+}
+
+/** struct nouveau_dmem. */
+export class Dmem {
+  readonly chunks: DmemChunk[] = [];
+  readonly #device: Nouveau;
+  readonly #freePages: FreePages;
+
+  constructor(device: Nouveau, kernel: Kernel) {
+    this.#device = device;
+    this.#freePages = new FreePages(kernel);
+  }
+
+  /** Bytes of VRAM that chunks have taken. */
+  get usedBytes(): number {
+    return this.chunks.length * DMEM_CHUNK_BYTES;
+  }
+
+  /** Device pages in use. */
+  get pagesInUse(): number {
+    return this.chunks.reduce((sum, { allocated }) => sum + allocated, 0);
+  }
+
+  /**
+   * A page of VRAM with one reference, locked, the one freed last first; NO_PAGE where VRAM is
+   * full: nouveau_dmem_page_alloc_locked. Of a new chunk the last page is given out first.
+   */
+  allocatePage(): Page {
+    let page = this.#freePages.pop();
+    if (page === NO_PAGE && this.addChunk() === 0) page = this.#freePages.pop();
+    if (page === NO_PAGE) return NO_PAGE;
+    const pagemap = this.#device.kernel.pages.pagemapOf(page)!;
+    (pagemap.ops as DmemChunk).allocated++;
+    pagemap.initPage(page);
+    return page;
+  }
+
+  /** nouveau_dmem_chunk_alloc: 0, -ENOMEM where no chunk fits into VRAM, or what memremap says. */
+  addChunk(): number {
+    const device = this.#device;
+    const chunk = new DmemChunk(device, this.#freePages, this.usedBytes);
+    if (chunk.offset + DMEM_CHUNK_BYTES > device.vramBytes) return -ENOMEM;
+    const pagemap = memremapPages(device.kernel, {
+      type: 'private',
+      owner: device,
+      ops: chunk,
+      bytes: DMEM_CHUNK_BYTES,
+      name: `${device.name} chunk ${this.chunks.length}`,
+    });
+    if (typeof pagemap === 'number') return pagemap;
+    chunk.pagemap = pagemap;
+    this.chunks.push(chunk);
+    this.#freePages.addRegion(pagemap.firstPage, pagemap.pageCount);
+    return 0;
+  }
+
+  /** Where in VRAM a page lies, in bytes: nouveau_dmem_page_addr. */
+  vramAddress(page: Page): number {
+    const pagemap = this.#device.kernel.pages.pagemapOf(page)!;
+    const { offset } = pagemap.ops as DmemChunk;
+    return offset + (page - pagemap.firstPage) * this.#device.kernel.pageSize;
+  }
+
+  /**
+   * Every page goes home, then the chunks go: nouveau_dmem_fini. Where a page cannot leave, and in
+   * eras before v6.1 where no page is brought home, this waits until the processes that use it
+   * have freed it, and the scheduler reports a deadlock if none ever will.
+   */
+  *fini(): Task<void> {
+    const device = this.#device;
+    for (const chunk of [...this.chunks].reverse()) {
+      if (device.rules.evicts) yield* evictChunk(device, chunk);
+      if (chunk.allocated > 0) {
+        device.warn(`${chunk.allocated} pages are in use in a chunk that goes`);
+      }
+      yield* chunk.pagemap!.unmap();
+      this.chunks.splice(this.chunks.indexOf(chunk), 1);
+    }
+    this.#freePages.clear();
+  }
+}

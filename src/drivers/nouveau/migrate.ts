@@ -1,0 +1,257 @@
+/** Migration between RAM and VRAM. Reference: nouveau_dmem.c of Linux 6.1. */
+import { ENODEV } from '../../core/errno.ts';
+import {
+  MIGRATE_PFN_LOCKED,
+  MIGRATE_PFN_MIGRATE,
+  MIGRATE_PFN_WRITE,
+  MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+  MIGRATE_VMA_SELECT_SYSTEM,
+  MigrateVma,
+  migrateDeviceFinalize,
+  migrateDevicePages,
+  migrateDeviceRange,
+  migratePfn,
+  migratePfnPage,
+  migrateVmaFinalize,
+  migrateVmaPages,
+  migrateVmaSetup,
+} from '../../core/migrate/index.ts';
+import { VM_FAULT_SIGBUS } from '../../core/mm/fault-flags.ts';
+import type { Vma } from '../../core/mm/vma.ts';
+import type { DeviceFault } from '../../core/pagemap/pagemap.ts';
+import { settle, type Task } from '../../core/sched/task.ts';
+import { WaitQueue } from '../../core/sched/wait-queue.ts';
+import { NO_PAGE, type Page, type Va } from '../../core/units.ts';
+import { GPU_PTE_VALID, GPU_PTE_VRAM } from '../../hw/gpu-page-table.ts';
+import type { Nouveau } from './device.ts';
+import type { DmemChunk } from './dmem.ts';
+import type { Svmm } from './svmm.ts';
+
+/** Bytes of a struct scatterlist; a page of them is the longest list without a chain. */
+const SCATTERLIST_BYTES = 32;
+
+/** A destination page's word. LOCKED means something until v5.15 only. */
+function wordFor(page: Page): number {
+  return (migratePfn(page) | MIGRATE_PFN_LOCKED) >>> 0;
+}
+
+// --- Home to RAM ----------------------------------------------------------------------------
+
+/**
+ * The CPU touched a page of `device`: nouveau_dmem_migrate_to_ram. One page comes home. Where RAM
+ * is full it stays, and the CPU faults again (until v5.18: SIGBUS).
+ */
+export function* migrateToRam(device: Nouveau, fault: DeviceFault): Task<number> {
+  const { kernel } = device;
+  device.wake();
+  const args = new MigrateVma({
+    vma: fault.vma,
+    start: fault.address,
+    end: fault.address + kernel.pageSize,
+    src: new Uint32Array(1),
+    dst: new Uint32Array(1),
+    pgmapOwner: device,
+    flags: MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+    faultPage: kernel.era.faultPage ? fault.page : NO_PAGE,
+    cause: 'cpu_fault',
+  });
+  if ((yield* migrateVmaSetup(args)) < 0) return VM_FAULT_SIGBUS;
+  if (args.cpages === 0) return 0;
+  const result = yield* moveOneHome(device, args);
+  migrateVmaFinalize(args);
+  return result;
+}
+
+/**
+ * What lies between setup and finalize.
+ *
+ * Since v6.1 the destination is named before the copy and stays named where the copy fails, while
+ * migrate_vma_pages is left out. Finalize then takes the page for moved: both pages are freed and
+ * the migration entry stays, for a page that is gone. A process that touches it again never gets
+ * out of the fault; munmap and exit take the entry away. `mended` devices take the name back.
+ */
+function* moveOneHome(device: Nouveau, args: MigrateVma): Task<number> {
+  const { kernel, engine, rules } = device;
+  const { pages } = kernel;
+  const { src, dst } = args;
+  const from = migratePfnPage(src[0]!);
+  if (from === NO_PAGE || (src[0]! & MIGRATE_PFN_MIGRATE) === 0) return 0;
+  const to = pages.allocate();
+  if (to === NO_PAGE) return rules.evicts ? 0 : VM_FAULT_SIGBUS;
+  pages.tryLock(to);
+  dst[0] = wordFor(to);
+  const copied = yield* copyUnderLock(device, args, to, from);
+  if (copied !== 0) {
+    if (!rules.evicts || device.mended) {
+      dst[0] = 0;
+      pages.unlock(to);
+      pages.put(to);
+    }
+    return VM_FAULT_SIGBUS;
+  }
+  const fence = engine.fence();
+  yield* migrateVmaPages(args);
+  yield* settle(fence.wait());
+  return 0;
+}
+
+/**
+ * Copies a page home while nobody can map it on the GPU through the address space that migrated it.
+ * The GPU may map it through another one, of a forked process: for that the reverse map's
+ * notification is there, except in the space that faults, whose own notifier lets the migration
+ * pass. `mended` devices let none pass.
+ */
+function* copyUnderLock(device: Nouveau, args: MigrateVma, to: Page, from: Page): Task<number> {
+  const { engine, rules } = device;
+  const svmm = device.svmmOf(from);
+  // Who migrated the page may have closed the GPU since; the kernel uses it after it was freed.
+  if (svmm === null || !rules.mapsMigrated) return engine.copy(to, from);
+  if (!svmm.mutex.tryLock()) yield* svmm.mutex.lock();
+  svmm.invalidate(args.start, args.end);
+  const result = engine.copy(to, from);
+  svmm.mutex.unlock();
+  return result;
+}
+
+// --- To VRAM --------------------------------------------------------------------------------
+
+/**
+ * Moves what it can of [start, end), which lies in `vma`, to VRAM: nouveau_dmem_migrate_vma. The
+ * caller holds mmap_lock. Returns 0 also where nothing moved, say because VRAM is full; -ENODEV
+ * where VRAM has no pages; -EINVAL where the VMA cannot be migrated.
+ */
+export function* migrateVma(
+  device: Nouveau,
+  svmm: Svmm,
+  vma: Vma,
+  start: Va,
+  end: Va,
+): Task<number> {
+  const { kernel, dmem } = device;
+  const { era, pageSize } = kernel;
+  if (dmem === null) return -ENODEV;
+  const npages = Math.floor((end - start) / pageSize);
+  const max = Math.min(pageSize / SCATTERLIST_BYTES, npages);
+  const src = new Uint32Array(max);
+  const dst = new Uint32Array(max);
+  for (let from = start; from < end; from += max * pageSize) {
+    const args = new MigrateVma({
+      vma,
+      start: from,
+      end: Math.min(end, from + max * pageSize),
+      src,
+      dst,
+      // In v5.7 naming an owner meant: that owner's device pages, and no others.
+      pgmapOwner: era.selection === 'src-owner' ? null : device,
+      flags: MIGRATE_VMA_SELECT_SYSTEM,
+      cause: 'driver',
+      by: device,
+    });
+    const result = yield* migrateVmaSetup(args);
+    if (result !== 0) return result;
+    if (args.cpages > 0) yield* migrateChunk(device, svmm, args);
+  }
+  return 0;
+}
+
+/** nouveau_dmem_migrate_chunk. */
+function* migrateChunk(device: Nouveau, svmm: Svmm, args: MigrateVma): Task<void> {
+  const { engine, rules } = device;
+  const { src, dst, start } = args;
+  const count = Math.floor((args.end - start) / device.kernel.pageSize);
+  const flags = new Uint8Array(count);
+  const pages: Page[] = [];
+  for (let i = 0; i < count; i++) {
+    const to = copyToVram(device, src[i]!);
+    if (to !== NO_PAGE) {
+      device.kernel.pages.driverData[to] = svmm.id;
+      const write = (src[i]! & MIGRATE_PFN_WRITE) !== 0 ? device.writeFlags : 0;
+      flags[i] = GPU_PTE_VALID | GPU_PTE_VRAM | write;
+    }
+    dst[i] = to === NO_PAGE ? 0 : wordFor(to);
+    pages.push(to);
+  }
+  const fence = engine.fence();
+  yield* migrateVmaPages(args);
+  yield* settle(fence.wait());
+  if (rules.mapsMigrated) {
+    if (device.mended) dropFailed(args, flags);
+    yield* mapAll(svmm, start, pages, flags);
+  }
+  migrateVmaFinalize(args);
+}
+
+/** nouveau_dmem_migrate_copy_one: the page in VRAM, locked, or NO_PAGE. */
+function copyToVram(device: Nouveau, word: number): Page {
+  const { engine, rules } = device;
+  const { pages } = device.kernel;
+  if ((word & MIGRATE_PFN_MIGRATE) === 0) return NO_PAGE;
+  const from = migratePfnPage(word);
+  if (from === NO_PAGE && !rules.mapsMigrated) return NO_PAGE;
+  const to = device.dmem!.allocatePage();
+  if (to === NO_PAGE) return NO_PAGE;
+  const result = from === NO_PAGE ? engine.clear(to) : engine.copy(to, from);
+  if (result === 0) return to;
+  pages.unlock(to);
+  pages.put(to);
+  return NO_PAGE;
+}
+
+/** Forgets the mappings of pages that migrate_vma_pages could not move. */
+function dropFailed(args: MigrateVma, flags: Uint8Array): void {
+  for (let i = 0; i < flags.length; i++) {
+    if ((args.src[i]! & MIGRATE_PFN_MIGRATE) === 0) flags[i] = 0;
+  }
+}
+
+/**
+ * nouveau_pfns_map: enters all pages of a batch, and unmaps those that have none. What was worked
+ * out before migrate_vma_pages is entered as it stands, so where that failed, as it does for the
+ * pages of files, the GPU maps VRAM that is free a moment later. `mended` devices enter what moved.
+ */
+function* mapAll(svmm: Svmm, start: Va, pages: readonly Page[], flags: Uint8Array): Task<void> {
+  const { pageSize } = svmm.mm;
+  if (!svmm.mutex.tryLock()) yield* svmm.mutex.lock();
+  pages.forEach((page, i) => {
+    svmm.pfnMap(start + i * pageSize, page, flags[i]!);
+  });
+  svmm.mutex.unlock();
+}
+
+// --- Removal --------------------------------------------------------------------------------
+
+/**
+ * Brings every page of a chunk home, whoever maps it: nouveau_dmem_evict_chunk. It waits for RAM
+ * as long as it takes. A page that a copy fails for comes home empty, a page that somebody holds
+ * does not come.
+ */
+export function* evictChunk(device: Nouveau, chunk: DmemChunk): Task<void> {
+  const { kernel, engine } = device;
+  const { firstPage, pageCount: count, pagesInUse } = chunk.pagemap!;
+  if (pagesInUse === 0) return;
+  const src = new Uint32Array(count);
+  const dst = new Uint32Array(count);
+  yield* migrateDeviceRange(kernel, src, firstPage, count);
+  for (let i = 0; i < count; i++) {
+    if ((src[i]! & MIGRATE_PFN_MIGRATE) === 0) continue;
+    const to = yield* allocateNoFail(device);
+    kernel.pages.tryLock(to);
+    dst[i] = wordFor(to);
+    engine.copy(to, migratePfnPage(src[i]!));
+  }
+  const fence = engine.fence();
+  yield* migrateDevicePages(kernel, src, dst, count);
+  yield* settle(fence.wait());
+  migrateDeviceFinalize(kernel, src, dst, count);
+}
+
+/** alloc_page with __GFP_NOFAIL. Nobody can say when RAM is free again, so nobody wakes the task. */
+function* allocateNoFail(device: Nouveau): Task<Page> {
+  const { pages, scheduler } = device.kernel;
+  let page = pages.allocate();
+  while (page === NO_PAGE) {
+    yield new WaitQueue(scheduler, () => `a free page of RAM to empty ${device.name} into`);
+    page = pages.allocate();
+  }
+  return page;
+}

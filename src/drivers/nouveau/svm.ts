@@ -1,0 +1,231 @@
+/**
+ * The fault worker of a GPU: struct nouveau_svm and nouveau_svm_fault. Reference: nouveau_svm.c of
+ * Linux 6.1.
+ *
+ * The hardware raises an interrupt when it has written an entry into its fault buffer. The worker
+ * empties the buffer, serves what it found, and asks for one replay of all stalled accesses.
+ */
+import { EBUSY, EINVAL, ENOENT, errnoName } from '../../core/errno.ts';
+import type { Access } from '../../core/events/types.ts';
+import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE } from '../../core/hmm/range-fault.ts';
+import type { Kernel } from '../../core/kernel.ts';
+import { Mutex } from '../../core/sched/locks.ts';
+import { Delay, type Task } from '../../core/sched/task.ts';
+import { WaitQueue } from '../../core/sched/wait-queue.ts';
+import type { Va } from '../../core/units.ts';
+import {
+  FAULT_ACCESS_ATOMIC,
+  FAULT_ACCESS_PREFETCH,
+  FAULT_ACCESS_READ,
+} from '../../hw/fault-buffer.ts';
+import type { GpuInstance } from '../../hw/gpu.ts';
+import type { Nouveau } from './device.ts';
+import { atomicFault, type FaultAnswer, rangeFault } from './fault.ts';
+import { type CachedFault, groupEnd, sortFaults } from './fault-batch.ts';
+import type { Svmm } from './svmm.ts';
+
+const ACCESS_NAMES: readonly Access[] = ['read', 'write', 'atomic', 'prefetch'];
+
+/** A page that faults so often in one job takes a little time each further time... */
+const ROUNDS_AT_ONCE = 16;
+const ROUND_NS = 1000;
+/** ...and in the end its channel. */
+const ROUNDS_MAX = 256;
+
+/** A channel that may fault: what `svm->inst` lists. */
+export interface Channel {
+  readonly instance: GpuInstance;
+  readonly svmm: Svmm;
+  /** Why its faults could not be served, as -errno; 0 while all is well. */
+  error: number;
+  /** How often each page faulted in the job that runs, by address. */
+  readonly rounds: Map<Va, number>;
+}
+
+export class Svm {
+  readonly #device: Nouveau;
+  /** nouveau_ivmm by instance pointer. */
+  readonly #channels: Map<number, Channel> = new Map();
+  readonly #mutex: Mutex;
+  readonly #idle: WaitQueue;
+  #pending = false;
+  #running = false;
+  /** False while the GPU is suspended or gone: the interrupt is masked. */
+  #enabled = true;
+
+  constructor(device: Nouveau, { scheduler }: Kernel) {
+    this.#device = device;
+    this.#mutex = new Mutex(scheduler, `svm mutex of ${device.name}`);
+    this.#idle = new WaitQueue(scheduler, () => `the fault worker of ${device.name}`);
+  }
+
+  /** nouveau_svmm_join: from now on faults of `instance` are served from `svmm`. */
+  *join(svmm: Svmm, instance: GpuInstance): Task<Channel> {
+    const channel: Channel = { instance, svmm, error: 0, rounds: new Map() };
+    if (!this.#mutex.tryLock()) yield* this.#mutex.lock();
+    this.#channels.set(instance.inst, channel);
+    this.#mutex.unlock();
+    return channel;
+  }
+
+  /** nouveau_svmm_part: its faults are cancelled from now on. */
+  *part(instance: GpuInstance): Task<void> {
+    if (!this.#mutex.tryLock()) yield* this.#mutex.lock();
+    this.#channels.delete(instance.inst);
+    this.#mutex.unlock();
+  }
+
+  /** The hardware has entries. */
+  interrupt(): void {
+    this.#pending = true;
+    if (this.#enabled) this.#start();
+  }
+
+  /** nouveau_svm_suspend. */
+  disable(): void {
+    this.#enabled = false;
+  }
+
+  /** nouveau_svm_resume: what came in meanwhile is served. */
+  enable(): void {
+    this.#enabled = true;
+    if (this.#pending) this.#start();
+  }
+
+  /** Waits until no fault is being served. */
+  *idle(): Task<void> {
+    while (this.#running) yield this.#idle;
+  }
+
+  #start(): void {
+    if (this.#running) return;
+    this.#running = true;
+    this.#device.kernel.scheduler.spawn(`${this.#device.name} fault worker`, this.#work());
+  }
+
+  *#work(): Task<void> {
+    try {
+      while (this.#pending && this.#enabled) {
+        this.#pending = false;
+        yield* this.#serveBuffer();
+      }
+    } finally {
+      this.#running = false;
+      this.#idle.wakeAll();
+    }
+  }
+
+  /** nouveau_svm_fault. */
+  *#serveBuffer(): Task<void> {
+    const { gpu, rules } = this.#device;
+    const faults = this.#cacheFaults();
+    if (faults.length === 0) {
+      // Accesses whose entries found no room wait for a replay all the same.
+      if (gpu.lost > 0) gpu.replay();
+      return;
+    }
+    sortFaults(faults, rules);
+    yield* this.#lookUp(faults);
+    if ((yield* this.#serveAll(faults)) > 0) gpu.replay();
+  }
+
+  /** nouveau_svm_fault_cache for all entries between GET and PUT; the hardware may reuse them. */
+  #cacheFaults(): CachedFault[] {
+    const { gpu } = this.#device;
+    const { faultBuffer } = gpu;
+    const faults: CachedFault[] = [];
+    while (faultBuffer.get !== faultBuffer.put) {
+      const at = faultBuffer.get;
+      const entry = faultBuffer.read(at);
+      if (entry.valid) {
+        faultBuffer.clearValid(at);
+        faults.push({ entry, cause: gpu.recordOf(at), svmm: null });
+      }
+      faultBuffer.get = at + 1 === faultBuffer.entries ? 0 : at + 1;
+    }
+    return faults;
+  }
+
+  /** Finds the address space of each channel. */
+  *#lookUp(faults: readonly CachedFault[]): Task<void> {
+    if (!this.#mutex.tryLock()) yield* this.#mutex.lock();
+    for (const fault of faults) fault.svmm = this.#channels.get(fault.entry.inst)?.svmm ?? null;
+    this.#mutex.unlock();
+  }
+
+  /**
+   * Serves a sorted batch; returns how many groups got their page. The kernel also works out how
+   * far the unmanaged window lets a group reach, but then makes no use of it.
+   */
+  *#serveAll(faults: readonly CachedFault[]): Task<number> {
+    const { kernel, rules, mended } = this.#device;
+    let served = 0;
+    // Never reset within a batch: what comes behind an atomic access is served as one, too.
+    let atomic = false;
+    let flags = 0;
+    for (let first = 0, next = 1; first < faults.length; first = next) {
+      const fault = faults[first]!;
+      next = first + 1;
+      if (mended) atomic = false;
+      if (fault.svmm !== null && rules.atomics && fault.entry.access === FAULT_ACCESS_ATOMIC) {
+        atomic = true;
+      }
+      if (fault.svmm === null || !fault.svmm.mm.alive) {
+        this.#cancel(fault, fault.svmm === null ? -ENOENT : -EINVAL);
+        continue;
+      }
+      const answer = yield* this.#serve(fault, fault.svmm, atomic);
+      if (answer.result === 0) flags = answer.flags;
+      next = groupEnd(faults, first, fault.entry.addr + kernel.pageSize, flags, rules);
+      if (answer.result === 0) served++;
+      else for (const one of faults.slice(first, next)) this.#cancel(one, answer.result);
+    }
+    return served;
+  }
+
+  /** One fault, as a span that leads back to the access. */
+  *#serve(fault: CachedFault, svmm: Svmm, atomic: boolean): Task<FaultAnswer> {
+    const { events, pageSize } = this.#device.kernel;
+    const { addr, access } = fault.entry;
+    const { mm } = svmm;
+    const end = addr + pageSize;
+    const { listening } = events;
+    if (listening) {
+      const name = ACCESS_NAMES[access]!;
+      events.deviceFaultBegin(mm, addr, end, this.#device.name, name, fault.cause);
+    }
+    const patience = yield* this.#countRound(fault);
+    let answer: FaultAnswer = { result: -EBUSY, flags: 0 };
+    if (patience) {
+      answer = yield* atomic ? atomicFault(svmm, addr) : rangeFault(svmm, addr, requestOf(access));
+    }
+    if (listening) events.deviceFaultEnd(mm, addr, end, answer.result);
+    return answer;
+  }
+
+  /**
+   * A fault can be served for ever without helping: hmm_range_fault finds nothing wrong with a
+   * page of the GPU itself that is read-only, as after a fork, and the GPU's write faults again
+   * after every replay. In a real machine a person ends that. False: it is time to.
+   */
+  *#countRound({ entry }: CachedFault): Task<boolean> {
+    const rounds = this.#channels.get(entry.inst)?.rounds;
+    const count = (rounds?.get(entry.addr) ?? 0) + 1;
+    rounds?.set(entry.addr, count);
+    if (count > ROUNDS_AT_ONCE) yield new Delay(ROUND_NS);
+    return count <= ROUNDS_MAX;
+  }
+
+  /** nouveau_svm_fault_cancel: the channel dies. */
+  #cancel({ entry }: CachedFault, error: number): void {
+    const channel = this.#channels.get(entry.inst);
+    if (channel !== undefined && channel.error === 0) channel.error = error;
+    this.#device.gpu.cancel(entry, errnoName(error));
+  }
+}
+
+/** What a GPU access asks hmm_range_fault for. A prefetch takes what is there. */
+function requestOf(access: number): number {
+  if (access === FAULT_ACCESS_PREFETCH) return 0;
+  return access === FAULT_ACCESS_READ ? HMM_PFN_REQ_FAULT : HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+}

@@ -1,0 +1,78 @@
+/** The page table of one address space of a GPU: what its driver told it to map where. */
+import { SimError } from '../core/errors.ts';
+import type { Page, Vpn } from '../core/units.ts';
+
+/** The entry is there: reads and prefetches are allowed. */
+export const GPU_PTE_VALID: number = 1 << 0;
+/** Writes are allowed. */
+export const GPU_PTE_WRITE: number = 1 << 1;
+/** The page lies in the GPU's own memory; without it, in the host's. */
+export const GPU_PTE_VRAM: number = 1 << 2;
+/** Atomic operations are allowed; they write, so they need GPU_PTE_WRITE as well. */
+export const GPU_PTE_ATOMIC: number = 1 << 3;
+
+/** An entry, for drivers and tests. */
+export interface GpuPte {
+  readonly page: Page;
+  /** GPU_PTE_VALID and others. */
+  readonly flags: number;
+}
+
+const FLAGS = 16;
+
+/** Entries hold no reference on their page: the driver erases them before the page goes. */
+export class GpuPageTable {
+  /** By virtual page number: the page times 16 plus the flags. */
+  readonly #entries: Map<Vpn, number> = new Map();
+
+  /** Entries that are there. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /**
+   * Maps `page` at `vpn` in place of what was there. Without GPU_PTE_VALID nothing is mapped there
+   * afterwards.
+   *
+   * @throws SimError `bad-argument` where `flags` has other bits than GPU_PTE_*
+   */
+  map(vpn: Vpn, page: Page, flags: number): void {
+    if (flags < 0 || flags >= FLAGS || !Number.isInteger(flags)) {
+      throw new SimError('bad-argument', `a GPU page table entry has no flags ${flags}`);
+    }
+    if ((flags & GPU_PTE_VALID) === 0) this.#entries.delete(vpn);
+    else this.#entries.set(vpn, page * FLAGS + flags);
+  }
+
+  /** Erases [first, end). Whole address spaces are fine: gaps are not walked. */
+  unmap(first: Vpn, end: Vpn): void {
+    const entries = this.#entries;
+    if (end - first > entries.size) {
+      for (const vpn of entries.keys()) {
+        if (vpn >= first && vpn < end) entries.delete(vpn);
+      }
+      return;
+    }
+    for (let vpn = first; vpn < end; vpn++) entries.delete(vpn);
+  }
+
+  entry(vpn: Vpn): GpuPte | null {
+    const entry = this.#entries.get(vpn);
+    if (entry === undefined) return null;
+    return { page: Math.floor(entry / FLAGS), flags: entry % FLAGS };
+  }
+
+  /** The page at `vpn` if its entry has all of `flags`, else -1. */
+  pageFor(vpn: Vpn, flags: number): Page | -1 {
+    const entry = this.#entries.get(vpn);
+    if (entry === undefined || (entry & flags) !== flags) return -1;
+    return Math.floor(entry / FLAGS);
+  }
+
+  /** Every entry, in the order in which they were mapped. */
+  *mapped(): Generator<readonly [Vpn, GpuPte]> {
+    for (const [vpn, entry] of this.#entries) {
+      yield [vpn, { page: Math.floor(entry / FLAGS), flags: entry % FLAGS }];
+    }
+  }
+}

@@ -1,0 +1,301 @@
+/**
+ * A GPU that shares address spaces with processes: its units access memory through page tables
+ * that the driver fills, and what those do not allow waits until the driver has seen to it.
+ *
+ * An access that is not allowed writes an entry into the fault buffer, raises the interrupt and
+ * stalls. The driver maps what it needs and replays: every stalled access is tried again, in the
+ * order of issue, and may fault anew. Or it cancels a fault, and the channel dies. An access that
+ * found the buffer full stalls as well, without an entry; the next replay reports it again.
+ */
+import { SimError } from '../core/errors.ts';
+import type { Kernel } from '../core/kernel.ts';
+import type { Task } from '../core/sched/task.ts';
+import type { BusMaster } from './bus.ts';
+import { FaultBuffer, type FaultEntry } from './fault-buffer.ts';
+import {
+  accessOfFault,
+  checkAccesses,
+  faultAccess,
+  faultReason,
+  GPU_CANCELLED,
+  type GpuAccess,
+  type GpuResult,
+  neededFlags,
+} from './gpu-access.ts';
+import { Batch, GpuInstance, type Stalled } from './gpu-instance.ts';
+import { insideSpan } from './inside-span.ts';
+
+export type { GpuAccess, GpuAccessKind, GpuResult } from './gpu-access.ts';
+export { GPU_CANCELLED } from './gpu-access.ts';
+export type { GpuInstance } from './gpu-instance.ts';
+
+export interface GpuOptions {
+  /** For people and events. */
+  readonly name: string;
+  readonly bus: BusMaster;
+  /** Places in the fault buffer, at least 2; it holds one entry fewer. */
+  readonly faultEntries: number;
+  /**
+   * The interrupt: entries were written, or stalled accesses without an entry are left with nobody
+   * who would replay. May not sleep: the driver wakes its fault worker. An interrupt that arrives
+   * while the worker runs may be ignored if the worker ends only when `interruptPending` is false.
+   */
+  readonly onInterrupt: () => void;
+}
+
+/** Clusters that share the accesses of one `execute` among their units. */
+const CLUSTERS = 4;
+const CLIENTS = 128;
+/** Instance pointers are addresses of blocks this far apart. */
+const INSTANCE_BYTES = 4096;
+
+export class Gpu {
+  readonly name: string;
+  readonly faultBuffer: FaultBuffer;
+  readonly #kernel: Kernel;
+  readonly #pageSize: number;
+  readonly #bus: BusMaster;
+  readonly #onInterrupt: () => void;
+  /** Those not destroyed, by instance pointer. */
+  readonly #instances: Map<number, GpuInstance> = new Map();
+  #nextInst = INSTANCE_BYTES;
+  /** Accesses that wait, in the order of issue. */
+  #stalled: Stalled[] = [];
+  /** Those of them that have no entry, because the buffer was full. */
+  #lost = 0;
+  /** By place in the fault buffer: ids of the `gpu_fault` records. */
+  readonly #records: (number | undefined)[] = [];
+  /** Entries were written since the interrupt was raised last. */
+  #written = false;
+
+  /** @throws SimError `bad-argument` where the fault buffer is too small */
+  constructor(kernel: Kernel, options: GpuOptions) {
+    this.name = options.name;
+    this.#kernel = kernel;
+    this.#pageSize = kernel.pageSize;
+    this.#bus = options.bus;
+    this.#onInterrupt = options.onInterrupt;
+    this.faultBuffer = new FaultBuffer(options.faultEntries, () => this.#raiseForLost());
+  }
+
+  /** The interrupt line: there are entries to read, or stalled accesses without one to replay. */
+  get interruptPending(): boolean {
+    return this.#lost > 0 || this.faultBuffer.get !== this.faultBuffer.put;
+  }
+
+  /** Accesses that wait for a replay. */
+  get stalled(): number {
+    return this.#stalled.length;
+  }
+
+  /** Stalled accesses without an entry: the fault buffer was full. */
+  get lost(): number {
+    return this.#lost;
+  }
+
+  /**
+   * Id of the `gpu_fault` record of the entry in place `at`, for what it causes on other threads;
+   * undefined where nobody listened. Ask before moving GET beyond it.
+   */
+  recordOf(at: number): number | undefined {
+    return this.#records[at];
+  }
+
+  // Instances --------------------------------------------------------------------------------
+
+  /** A channel with an address space of its own; `pid` is for events. */
+  createInstance(pid: number | null = null): GpuInstance {
+    const instance = new GpuInstance(this.#nextInst, pid);
+    this.#nextInst += INSTANCE_BYTES;
+    this.#instances.set(instance.inst, instance);
+    return instance;
+  }
+
+  /** Takes the channel away; accesses of it that wait end with GPU_CANCELLED. */
+  destroyInstance(instance: GpuInstance): void {
+    if (this.#instances.get(instance.inst) !== instance) {
+      throw new SimError('bad-argument', `${this.name} has no instance 0x${hex(instance.inst)}`);
+    }
+    this.#instances.delete(instance.inst);
+    this.#kill(instance);
+  }
+
+  // Accesses ---------------------------------------------------------------------------------
+
+  /**
+   * Issues all `accesses` at once, in order, and sleeps until none of them waits. Results stand in
+   * the same order; see `GpuResult`. A prefetch that misses faults but does not wait.
+   *
+   * @throws SimError `bad-argument` where an address is not a multiple of 4
+   */
+  *execute(instance: GpuInstance, accesses: readonly GpuAccess[]): Task<GpuResult[]> {
+    checkAccesses(this.name, accesses);
+    if (instance.dead) return accesses.map(() => GPU_CANCELLED);
+    if (this.#instances.get(instance.inst) !== instance) {
+      throw new SimError('bad-argument', `the instance is not one of ${this.name}`);
+    }
+    const batch = new Batch(this.#kernel.scheduler, this.name, instance, accesses);
+    for (let at = 0; at < accesses.length; at++) {
+      // A listener to what went before may have let the channel die.
+      if (instance.dead) batch.results[at] = GPU_CANCELLED;
+      else if (!this.#perform(batch, at)) this.#fault(batch, at);
+    }
+    this.#raiseForWritten();
+    try {
+      while (batch.waiting > 0) yield batch.queue;
+    } finally {
+      if (batch.waiting > 0) this.#forget(batch);
+    }
+    return batch.results;
+  }
+
+  /** Tries every stalled access again. Those still not allowed fault anew: FAULT_REPLAY. */
+  replay(): void {
+    const { events, scheduler } = this.#kernel;
+    const stalled = this.#stalled.slice();
+    if (events.listening) events.faultReplay({ device: this.name, faults: stalled.length });
+    for (const waiting of stalled) {
+      const { batch, at } = waiting;
+      insideSpan(scheduler, batch.span, () => {
+        // As above: it may wait no longer.
+        if (!batch.waits(at)) return;
+        if (this.#perform(batch, at)) batch.finish(at);
+        else waiting.lost = !this.#report(batch, at);
+      });
+    }
+    this.#keepWaiting();
+    this.#raiseForWritten();
+  }
+
+  /**
+   * The channel that `entry` names dies: FAULT_CANCEL. Its accesses that wait end with
+   * GPU_CANCELLED, and so do later ones, at once. A channel that is dead or gone stays so.
+   */
+  cancel(entry: FaultEntry, reason: string = 'cancelled by the driver'): void {
+    const instance = this.#instances.get(entry.inst);
+    if (instance === undefined || instance.dead) {
+      this.#raiseForLost();
+      return;
+    }
+    const { events } = this.#kernel;
+    if (events.listening) {
+      const access = accessOfFault(entry.access);
+      events.fatalFault({
+        device: this.name,
+        pid: instance.pid,
+        va: entry.addr,
+        access,
+        reason,
+      });
+    }
+    this.#kill(instance);
+  }
+
+  /** Does the access if the page table allows it. */
+  #perform(batch: Batch, at: number): boolean {
+    const { kind, va, value = 0 } = batch.accesses[at]!;
+    const { pageTable, pid } = batch.instance;
+    const offset = va % this.#pageSize;
+    const page = pageTable.pageFor((va - offset) / this.#pageSize, neededFlags(kind));
+    if (page < 0) return false;
+    const bus = this.#bus;
+    const word = offset / 4;
+    if (kind === 'read' || kind === 'atomic') {
+      const old = bus.read32(page, word, pid, va);
+      batch.results[at] = old;
+      if (kind === 'atomic') bus.write32(page, word, old + value, pid, va);
+    } else if (kind === 'write') {
+      bus.write32(page, word, value, pid, va);
+    }
+    return true;
+  }
+
+  /** Reports an access that is not allowed, and stalls it unless it is a mere hint. */
+  #fault(batch: Batch, at: number): void {
+    if (batch.accesses[at]!.kind === 'prefetch') {
+      this.#report(batch, at);
+      return;
+    }
+    const stalled: Stalled = { batch, at, lost: false };
+    batch.stall(at);
+    this.#stalled.push(stalled);
+    if (this.#report(batch, at)) return;
+    stalled.lost = true;
+    if (batch.waits(at)) this.#lost++;
+  }
+
+  /** Writes an entry. False: the buffer is full. */
+  #report(batch: Batch, at: number): boolean {
+    const { kind, va } = batch.accesses[at]!;
+    const { inst, pageTable, pid } = batch.instance;
+    const { events, scheduler } = this.#kernel;
+    const vpn = Math.floor(va / this.#pageSize);
+    const client = Math.floor(at / CLUSTERS) % CLIENTS;
+    const entry = this.faultBuffer.put;
+    const written = this.faultBuffer.push({
+      inst,
+      addr: vpn * this.#pageSize,
+      timeNs: Math.floor(scheduler.nowNs),
+      engine: 0,
+      gpc: at % CLUSTERS,
+      hub: false,
+      access: faultAccess(kind),
+      client,
+      fault: faultReason(pageTable, vpn),
+      valid: true,
+    });
+    const access = { device: this.name, pid, va, access: kind };
+    if (!written) {
+      if (events.listening) events.faultBufferOverflow(access);
+      return false;
+    }
+    this.#written = true;
+    this.#records[entry] = events.listening
+      ? events.gpuFault({ ...access, client, entry })
+      : undefined;
+    return true;
+  }
+
+  #kill(instance: GpuInstance): void {
+    instance.dead = true;
+    for (const { batch, at } of this.#stalled) {
+      if (batch.instance !== instance) continue;
+      batch.results[at] = GPU_CANCELLED;
+      batch.finish(at);
+    }
+    this.#keepWaiting();
+    this.#raiseForLost();
+  }
+
+  /** Whoever issued the batch was abandoned while it waited. */
+  #forget(batch: Batch): void {
+    for (const stalled of this.#stalled) if (stalled.batch === batch) batch.finish(stalled.at);
+    this.#keepWaiting();
+  }
+
+  #keepWaiting(): void {
+    this.#stalled = this.#stalled.filter(({ batch, at }) => batch.waits(at));
+    this.#lost = this.#stalled.filter(({ lost }) => lost).length;
+  }
+
+  // Interrupts -------------------------------------------------------------------------------
+
+  /** Once for all entries of an issue or a replay: the driver can run only afterwards anyway. */
+  #raiseForWritten(): void {
+    if (!this.#written) return;
+    this.#written = false;
+    this.#onInterrupt();
+  }
+
+  /**
+   * The driver has read all there is, or let a channel die. It may end there without a replay, and
+   * stalled accesses without an entry would wait for ever.
+   */
+  #raiseForLost(): void {
+    if (this.#lost > 0 && this.faultBuffer.get === this.faultBuffer.put) this.#onInterrupt();
+  }
+}
+
+function hex(value: number): string {
+  return value.toString(16);
+}

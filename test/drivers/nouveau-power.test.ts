@@ -1,0 +1,265 @@
+// Suspend, resume and removal: facts 8.8, row by row, and removal with pages alive.
+
+import { describe, expect, it } from 'vitest';
+import { ENODEV } from '../../src/core/errno.ts';
+import { FOLL_PIN, getUserPagesFast, putUserPage } from '../../src/core/mm/gup.ts';
+import { PTE_PRESENT, PTE_WRITE } from '../../src/core/mm/pte.ts';
+import { Delay, type Task } from '../../src/core/sched/task.ts';
+import { KiB, MiB, PAGE_SIZE } from '../../src/core/units.ts';
+import type { Execution } from '../../src/drivers/nouveau/index.ts';
+import { codeOf, errorOf } from '../core/tasks.ts';
+import { GpuLab } from './nouveau-lab.ts';
+
+describe('8.8 suspend and resume', () => {
+  it('VRAM keeps what it holds, and no page migrates', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(4, 5);
+    lab.bind(va, 4);
+    const pages = lab.each(va, 4).map((at) => lab.pageAt(at));
+    const events = lab.eventsOf(() => {
+      expect(lab.gpu.suspend()).toBe(0);
+      expect(lab.gpu.suspended).toBe(true);
+      expect(lab.gpu.resume()).toBe(0);
+    });
+    expect(events.map(({ kind }) => kind)).toEqual(['call', 'call', 'call', 'call']);
+    expect(lab.gpu.suspended).toBe(false);
+    expect(lab.each(va, 4).map((at) => lab.pageAt(at))).toEqual(pages);
+    expect(lab.read(va, 4)).toEqual([5, 6, 7, 8]);
+  });
+
+  it('a call to a GPU that sleeps wakes it up', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(2, 5);
+    lab.gpu.suspend();
+    lab.bind(va, 1);
+    expect(lab.gpu.suspended).toBe(false);
+    lab.gpu.suspend();
+    expect(lab.read(va, 2)).toEqual([5, 6]);
+    expect(lab.gpu.suspended).toBe(false);
+  });
+
+  it('so does the CPU when it touches a page in VRAM', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(1, 5);
+    lab.bind(va, 1);
+    lab.gpu.suspend();
+    expect(lab.proc.load32(va)).toBe(5);
+    expect(lab.gpu.suspended).toBe(false);
+    lab.verify();
+  });
+
+  it('serves faults that came meanwhile once it is awake', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(1, 5);
+    lab.gpu.suspend();
+    let done: Execution | null = null;
+    // The hardware is not asked whether its driver sleeps.
+    const { gpu, instance } = { gpu: lab.gpu.gpu, instance: lab.file.channel!.instance };
+    lab.machine.spawn(
+      'job',
+      (function* (): Task<void> {
+        const results = yield* gpu.execute(instance, [{ kind: 'read', va }]);
+        done = { ret: 0, results };
+      })(),
+    );
+    lab.machine.spawn(
+      'waker',
+      (function* (): Task<void> {
+        yield new Delay(100);
+        expect(done).toBeNull();
+        yield* lab.gpu.resumeTask();
+      })(),
+    );
+    lab.machine.runAll();
+    expect(done).toEqual({ ret: 0, results: [5] });
+  });
+
+  it('-ENODEV after removal', () => {
+    const lab = new GpuLab();
+    expect(lab.gpu.remove()).toBe(0);
+    expect(lab.gpu.suspend()).toBe(-ENODEV);
+    expect(lab.gpu.resume()).toBe(-ENODEV);
+    expect(lab.gpu.remove()).toBe(-ENODEV);
+  });
+});
+
+describe('8.8 fini', () => {
+  it('brings every page of every chunk home, then the memory goes', () => {
+    const lab = new GpuLab({ vramBytes: 4 * MiB });
+    const va = lab.buffer(600, 5);
+    lab.bind(va, 600);
+    expect(lab.machine.kernel.pagemaps).toHaveLength(2);
+    expect(lab.gpu.remove()).toBe(0);
+    expect(lab.machine.kernel.pagemaps).toEqual([]);
+    expect(lab.gpu.dmem).toBeNull();
+    expect(lab.gpu.warnings).toEqual([]);
+    expect(lab.owners(va, 600)).toEqual(new Array(600).fill('system'));
+    for (let i = 0; i < 600; i += 37) expect(lab.proc.load32(lab.at(va, i))).toBe(5 + i);
+    lab.verify();
+  });
+
+  it('brings home pages of all processes, also those that forked children share', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(4, 5);
+    lab.bind(va, 4);
+    const child = lab.proc.fork();
+    child.store32(va, 50);
+    const other = lab.machine.createProcess();
+    const otherFile = lab.gpu.open(other);
+    const otherVa = other.mmap({ pages: 1 });
+    other.store32(otherVa, 9);
+    expect(otherFile.svmBind(otherVa, PAGE_SIZE)).toBe(0);
+    const grandchild = child.fork();
+    lab.verify();
+    expect(lab.gpu.remove()).toBe(0);
+    lab.verify();
+    for (const one of [lab.proc, child, grandchild]) {
+      expect(lab.owners(va, 4, one)).toEqual(new Array(4).fill('system'));
+    }
+    // Still one page for all of them.
+    expect(lab.pageAt(lab.at(va, 2))).toBe(lab.pageAt(lab.at(va, 2), grandchild));
+    expect([lab.proc, child, grandchild].map((one) => one.load32(va))).toEqual([5, 50, 50]);
+    expect(lab.proc.load32(lab.at(va, 3))).toBe(8);
+    expect(other.load32(otherVa)).toBe(9);
+    lab.verify();
+  });
+
+  it('keeps what each process may do', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(2, 5);
+    lab.bind(va, 2);
+    lab.proc.mprotect(va, PAGE_SIZE, 'r');
+    lab.gpu.remove();
+    expect(lab.entryAt(va)).toBe(PTE_PRESENT);
+    expect(lab.entryAt(lab.at(va, 1))).toBe(PTE_PRESENT | PTE_WRITE);
+    lab.verify();
+  });
+
+  it('waits for the copy engine, chunk by chunk', () => {
+    const lab = new GpuLab({ copyLatencyNs: 10 });
+    const va = lab.buffer(8, 5);
+    lab.bind(va, 8);
+    const before = lab.machine.scheduler.nowNs;
+    lab.gpu.remove();
+    expect(lab.machine.scheduler.nowNs - before).toBe(80);
+    expect(lab.proc.load32(lab.at(va, 7))).toBe(12);
+    lab.verify();
+  });
+
+  it('ends jobs that run, and answers -ENODEV from then on', () => {
+    const lab = new GpuLab({ gpus: 2, copyLatencyNs: 1000 });
+    const va = lab.buffer(2, 5);
+    lab.bind(va, 1, lab.files[1]);
+    let done: Execution | null = null;
+    lab.machine.spawn(
+      'job',
+      (function* (): Task<void> {
+        done = yield* lab.file.executeTask([{ kind: 'read', va }]);
+      })(),
+    );
+    lab.machine.spawn(
+      'remover',
+      (function* (): Task<void> {
+        yield new Delay(100);
+        expect(yield* lab.gpu.removeTask()).toBe(0);
+      })(),
+    );
+    lab.machine.runAll();
+    expect(done).toEqual({ ret: -ENODEV, results: [-1] });
+    expect(lab.file.execute([{ kind: 'read', va }])).toEqual({ ret: -ENODEV, results: [-1] });
+    expect(lab.file.svmBind(va, PAGE_SIZE)).toBe(-ENODEV);
+    expect(lab.file.revive()).toBe(false);
+    expect(lab.gpu.mappingOf(lab.proc, va)).toBeNull();
+    const child = lab.proc.fork();
+    expect(lab.gpu.open(child).svmm).toBeNull();
+    expect(child.load32(va)).toBe(5);
+    child.exit();
+    lab.proc.exit();
+    lab.verify();
+  });
+
+  it('lets a bind that runs come to its end first', () => {
+    const lab = new GpuLab({ copyLatencyNs: 100 });
+    const va = lab.buffer(4, 5);
+    const order: string[] = [];
+    lab.machine.spawn(
+      'bind',
+      (function* (): Task<void> {
+        expect(yield* lab.file.svmBindTask(va, 4 * PAGE_SIZE)).toBe(0);
+        order.push(`bound ${lab.gpu.pagesInUse}`);
+      })(),
+    );
+    lab.machine.spawn(
+      'remove',
+      (function* (): Task<void> {
+        yield new Delay(10);
+        yield* lab.gpu.removeTask();
+        order.push('removed');
+      })(),
+    );
+    lab.machine.runAll();
+    expect(order).toEqual(['bound 4', 'removed']);
+    expect(lab.owners(va, 4)).toEqual(new Array(4).fill('system'));
+    lab.verify();
+  });
+
+  it('hands over an empty page where a copy fails', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(2, 5);
+    lab.bind(va, 2);
+    lab.gpu.engine.failAfter(1);
+    expect(lab.gpu.remove()).toBe(0);
+    // Pages go in the order of their numbers, and the last of a chunk was given out first.
+    expect([lab.proc.load32(va), lab.proc.load32(lab.at(va, 1))]).toEqual([5, 0]);
+    lab.verify();
+  });
+
+  it('leaves a page that somebody holds, warns of it, and then waits for it', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(1, 5);
+    lab.bind(va, 1);
+    const { pages } = lab.machine.kernel;
+    const page = lab.pageAt(va);
+    pages.get(page);
+    lab.machine.spawn(
+      'holder',
+      (function* (): Task<void> {
+        yield new Delay(100);
+        pages.put(page);
+        yield* lab.proc.loadTask(va);
+      })(),
+    );
+    expect(lab.gpu.remove()).toBe(0);
+    expect(lab.gpu.warnings).toEqual(['1 pages are in use in a chunk that goes']);
+    expect(lab.machine.kernel.pagemaps).toEqual([]);
+    lab.machine.runAll();
+    lab.verify();
+  });
+
+  it('waits for RAM as long as it takes: for ever, if none comes', () => {
+    const lab = new GpuLab({ ramBytes: 64 * KiB });
+    const va = lab.buffer(16, 5);
+    lab.bind(va, 2);
+    const filler = lab.buffer(2, 9);
+    expect(codeOf(() => lab.proc.load32(va))).toBe('refault-livelock');
+    expect(errorOf(() => lab.gpu.remove()).message).toContain('a free page of RAM');
+    expect(filler).toBeGreaterThan(0);
+  });
+
+  it('does not mind pins, which had brought the page home before', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(1, 5);
+    lab.bind(va, 1);
+    const pinned = lab.machine.run(getUserPagesFast(lab.proc.mm, va, 1, FOLL_PIN));
+    expect(Array.isArray(pinned)).toBe(true);
+    expect(lab.owners(va, 1)).toEqual(['system']);
+    expect(lab.gpu.remove()).toBe(0);
+    for (const page of pinned as number[]) putUserPage(lab.machine.kernel, page, true);
+    lab.verify();
+  });
+
+  it('of a GPU without dmem or without SVM has little to do', () => {
+    expect(new GpuLab({ dmem: false }).gpu.remove()).toBe(0);
+    expect(new GpuLab({ svm: false }).gpu.remove()).toBe(0);
+  });
+});
