@@ -20,6 +20,8 @@ export type SelectionRule =
 export interface Era {
   readonly name: EraName;
   readonly selection: SelectionRule;
+  /** hmm_range_fault reports device pages of its caller only (v5.7, 08ddddda667b). */
+  readonly hmmChecksOwner: boolean;
   /** MMU_NOTIFY_MIGRATE with an owner instead of MMU_NOTIFY_CLEAR without (v5.9, 998427b3ad2c). */
   readonly migrateEvent: boolean;
   /** Holes of file mappings are collected too (until v5.8). */
@@ -42,13 +44,14 @@ export interface Era {
   readonly deviceExclusive: boolean;
   /** hmm_range_fault brings another owner's page home instead of answering -EFAULT (v5.19). */
   readonly hmmFaultsForeign: boolean;
-  /** mprotect gives write permission back to clean exclusive pages too (between v6.1 and v6.12). */
+  /** mprotect gives write permission back to clean exclusive pages too (v6.2). */
   readonly upgradesCleanPages: boolean;
 }
 
 const V5_6: Era = Object.freeze<Era>({
   name: 'v5.6',
   selection: 'any-owner',
+  hmmChecksOwner: false,
   migrateEvent: false,
   collectsFileHoles: true,
   dropsLockedInCollect: false,
@@ -62,7 +65,12 @@ const V5_6: Era = Object.freeze<Era>({
   hmmFaultsForeign: false,
   upgradesCleanPages: false,
 });
-const V5_7: Era = Object.freeze<Era>({ ...V5_6, name: 'v5.7', selection: 'src-owner' });
+const V5_7: Era = Object.freeze<Era>({
+  ...V5_6,
+  name: 'v5.7',
+  selection: 'src-owner',
+  hmmChecksOwner: true,
+});
 const V5_10: Era = Object.freeze<Era>({
   ...V5_7,
   name: 'v5.10',
@@ -99,3 +107,129 @@ export function eraNamed(name: string): Era {
   }
   return era;
 }
+
+// --- What changed, in words -------------------------------------------------------------------
+
+export type EraRuleKey = Exclude<keyof Era, 'name'>;
+
+/** One change of one rule. */
+export interface EraRule {
+  readonly key: EraRuleKey;
+  /** What the rule is from then on. */
+  readonly value: Era[EraRuleKey];
+  /** What the kernel does from then on, in one line. */
+  readonly summary: string;
+  /** The release that brought it. */
+  readonly since: string;
+  /** The change itself, where one commit made it. */
+  readonly commit?: string;
+}
+
+/** Every change between the oldest era and the newest, oldest first. */
+export const ERA_RULES: readonly EraRule[] = Object.freeze<EraRule[]>([
+  {
+    key: 'selection',
+    value: 'src-owner',
+    summary: 'migrate_vma takes only device pages of src_owner, or without one only ordinary pages',
+    since: 'v5.7',
+    commit: '800bb1c8dc80',
+  },
+  {
+    key: 'hmmChecksOwner',
+    value: true,
+    summary: "hmm_range_fault reports device pages of dev_private_owner only, not everybody's",
+    since: 'v5.7',
+    commit: '08ddddda667b',
+  },
+  {
+    key: 'selection',
+    value: 'flags',
+    summary:
+      'migrate_vma takes the kinds of pages that flags name, device pages of pgmap_owner only',
+    since: 'v5.9',
+    commit: '5143192cd410',
+  },
+  {
+    key: 'migrateEvent',
+    value: true,
+    summary: 'a migration tells notifiers MMU_NOTIFY_MIGRATE and its owner, who may ignore it',
+    since: 'v5.9',
+    commit: '998427b3ad2c',
+  },
+  {
+    key: 'collectsFileHoles',
+    value: false,
+    summary: 'migrate_vma leaves the holes of file mappings alone',
+    since: 'v5.9',
+  },
+  {
+    key: 'deviceExclusive',
+    value: true,
+    summary: 'a device can take pages for itself alone (make_device_exclusive_range)',
+    since: 'v5.14',
+    commit: 'b756a3b5e7ea',
+  },
+  {
+    key: 'dropsLockedInCollect',
+    value: true,
+    summary:
+      'migrate_vma drops a page that is locked at once, and refuses device pages that are held',
+    since: 'v5.16',
+    commit: 'ab09243aa95a',
+  },
+  {
+    key: 'anonExclusive',
+    value: true,
+    summary: 'an anonymous page knows whether it is exclusive to one process (PG_anon_exclusive)',
+    since: 'v5.19',
+    commit: '6c287605fd56',
+  },
+  {
+    key: 'hmmFaultsForeign',
+    value: true,
+    summary: "hmm_range_fault brings another owner's device page home instead of failing",
+    since: 'v5.19',
+    commit: '8a295dbbaf72',
+  },
+  {
+    key: 'deviceCoherent',
+    value: true,
+    summary: 'device-coherent memory exists, with MIGRATE_VMA_SELECT_DEVICE_COHERENT',
+    since: 'v6.0',
+    commit: 'f25cbb7a95a2',
+  },
+  {
+    key: 'collectKeepsDirty',
+    value: true,
+    summary: 'migrate_vma passes the dirty bit of an entry on to the page',
+    since: 'v6.1',
+    commit: 'fd35ca3d12cc',
+  },
+  {
+    key: 'faultPage',
+    value: true,
+    summary: 'a CPU fault holds the device page, and migrate_vma allows for it (fault_page)',
+    since: 'v6.1',
+    commit: '16ce101db85d',
+  },
+  {
+    key: 'freeDevicePageRefs',
+    value: 0,
+    summary: 'a free device page has no reference, so one in use has one less',
+    since: 'v6.1',
+    commit: 'ef233450898f',
+  },
+  {
+    key: 'migrateDeviceRange',
+    value: true,
+    summary: 'a driver can move pages without knowing who maps them (migrate_device_range)',
+    since: 'v6.1',
+    commit: 'e778406b40db',
+  },
+  {
+    key: 'upgradesCleanPages',
+    value: true,
+    summary: 'mprotect gives write permission back to clean exclusive pages too',
+    since: 'v6.2',
+  },
+]);

@@ -185,13 +185,15 @@ function walkVma(vma: Vma, range: HmmRange, start: Va, end: Va): Stop | number |
 function walkLeaf(vma: Vma, range: HmmRange, leaf: Leaf, start: Va, end: Va): Stop | number | null {
   const { pages, pageSize } = vma.mm;
   const { hmmPfns, devPrivateOwner } = range;
+  const anyOwner = !vma.mm.kernel.era.hmmChecksOwner;
   let word = (start - range.start) / pageSize;
   let at = leafIndex(vma.mm.vpn(start));
   for (let va = start; va < end; va += pageSize, word++, at++) {
     const bits = leaf.bits[at]!;
     const kind = bits & PTE_KIND;
     const page = leaf.page[at]!;
-    const isOwn = kind === PTE_DEVICE_PRIVATE && pages.pagemapOf(page)!.owner === devPrivateOwner;
+    const isOwn =
+      kind === PTE_DEVICE_PRIVATE && (anyOwner || pages.pagemapOf(page)!.owner === devPrivateOwner);
     const isMapped = kind === PTE_PRESENT && (bits & PTE_PROTNONE) === 0;
     let flags = 0;
     if (isMapped || isOwn) {

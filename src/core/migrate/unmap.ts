@@ -37,8 +37,10 @@ export function* unmapPages(
       // The reference of the isolation takes the place of the one from collect.
       pages.put(page);
     }
-    if (pages.mapcount[page] !== 0) yield* tryToMigrate(kernel, page);
-    if (pages.mapcount[page] !== 0 || isHeld(kernel, page, device, faultPage)) {
+    // Until v5.15 a page that somebody holds is not even taken from those who map it.
+    const refused = !era.dropsLockedInCollect && isHeld(kernel, page, device, faultPage);
+    if (!refused && pages.mapcount[page] !== 0) yield* tryToMigrate(kernel, page);
+    if (refused || pages.mapcount[page] !== 0 || isHeld(kernel, page, device, faultPage)) {
       if (!device) putBackOnLru(pages, page);
       src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
       restore++;
@@ -85,7 +87,7 @@ export function putBackOnLru(pages: Pages, page: Page): void {
 }
 
 /**
- * Whether somebody else holds a reference on an unmapped page: migrate_vma_check_page. A device
+ * Whether somebody holds a reference on a page beside those who map it: migrate_vma_check_page. A device
  * page is allowed one too many, left over from when free ones had a reference.
  */
 function isHeld(kernel: Kernel, page: Page, device: boolean, faultPage: Page): boolean {
@@ -95,5 +97,5 @@ function isHeld(kernel: Kernel, page: Page, device: boolean, faultPage: Page): b
   if (page === faultPage) expected++;
   if (device) expected++;
   else if (!isAnon(pages, page) && pages.mapping[page] !== 0) expected++;
-  return pages.refcount[page]! > expected;
+  return pages.refcount[page]! - expected > pages.mapcount[page]!;
 }

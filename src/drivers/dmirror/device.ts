@@ -32,6 +32,7 @@ import type { Process } from '../../core/process.ts';
 import { Mutex } from '../../core/sched/locks.ts';
 import type { MaybeTask, Task } from '../../core/sched/task.ts';
 import { MiB, NO_PAGE, type Page, type Va } from '../../core/units.ts';
+import { BusMaster } from '../../hw/bus.ts';
 import { DmirrorFile } from './file.ts';
 import { migrateOneToRam } from './migrate.ts';
 import type { MirrorEntry } from './page-table.ts';
@@ -84,6 +85,7 @@ export class Dmirror implements Driver, Owner {
   readonly chunkBytes: number;
   #name: string;
   #machine: Machine | null = null;
+  #bus: BusMaster | null = null;
   #devmemLock: Mutex | null = null;
   #freePages: FreePages | null = null;
   readonly #chunks: Chunk[] = [];
@@ -112,6 +114,11 @@ export class Dmirror implements Driver, Owner {
 
   get kernel(): Kernel {
     return this.machine.kernel;
+  }
+
+  /** How the device reaches memory: RAM and what is its own. */
+  get bus(): BusMaster {
+    return this.#bus!;
   }
 
   /** Chunks of device memory that exist now. */
@@ -154,6 +161,7 @@ export class Dmirror implements Driver, Owner {
       this.#name = `hmm_dmirror${minor}`;
     }
     this.#machine = machine;
+    this.#bus = new BusMaster(machine.kernel, this);
     this.#devmemLock = new Mutex(machine.kernel.scheduler, `devmem_lock of ${this.#name}`);
     this.#freePages = new FreePages(machine.kernel);
   }

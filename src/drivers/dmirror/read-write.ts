@@ -54,12 +54,13 @@ function* copyOrFault(
 /** dmirror_do_read: -ENOENT at the first page that is not mapped. The caller holds the mutex. */
 export function copyOut(file: DmirrorFile, va: Va, npages: number, bounce: Bounce): number {
   const { mm, pageTable } = file;
-  const { pages } = mm;
+  const { bus } = file.device;
   const first: Vpn = mm.vpn(va);
   for (; bounce.cpages < npages; bounce.cpages++) {
     const page = pageTable.page(first + bounce.cpages);
     if (page < 0) return -ENOENT;
-    bounce.data[bounce.cpages] = pages.read32(page, 0);
+    const at = va + bounce.cpages * mm.pageSize;
+    bounce.data[bounce.cpages] = bus.read32(page, 0, mm.pid, at);
   }
   return 0;
 }
@@ -67,6 +68,7 @@ export function copyOut(file: DmirrorFile, va: Va, npages: number, bounce: Bounc
 /** dmirror_do_write: -ENOENT at the first page that is not mapped for writing. */
 function copyIn(file: DmirrorFile, va: Va, npages: number, bounce: Bounce): number {
   const { mm, pageTable } = file;
+  const { bus } = file.device;
   const { pages } = mm;
   const { frames } = mm.kernel;
   const first: Vpn = mm.vpn(va);
@@ -74,6 +76,11 @@ function copyIn(file: DmirrorFile, va: Va, npages: number, bounce: Bounce): numb
     const page = pageTable.writablePage(first + bounce.cpages);
     if (page < 0) return -ENOENT;
     if (isFree(pages, page)) continue;
+    if (!bus.reaches(page)) {
+      const at = va + bounce.cpages * mm.pageSize;
+      bus.write32(page, 0, bounce.data[bounce.cpages]!, mm.pid, at);
+      continue;
+    }
     const old = pages.frame[page]!;
     pages.frame[page] = frames.withFirstWord(bounce.data[bounce.cpages]!);
     frames.release(old);

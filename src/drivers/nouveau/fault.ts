@@ -2,7 +2,7 @@
  * One GPU fault: what the CPU's page table says of a page goes into the GPU's. Reference:
  * nouveau_range_fault and nouveau_atomic_range_fault in nouveau_svm.c of Linux 6.1.
  */
-import { EBUSY, EINVAL } from '../../core/errno.ts';
+import { EBUSY, EFAULT, EINVAL } from '../../core/errno.ts';
 import { makeDeviceExclusiveRange } from '../../core/hmm/exclusive.ts';
 import {
   type IntervalNotifier,
@@ -66,10 +66,10 @@ export function rangeFault(svmm: Svmm, start: Va, request: number): Task<FaultAn
       result = yield* populate(svmm, notifier, start, request, pfns, null);
       if (result !== 0) return failed(result);
     }
-    const { page, flags } = convertPfn(svmm, pfns[0]!);
-    const inForce = svmm.pfnMap(start, page, flags);
+    const answer = convertPfn(svmm, pfns[0]!);
+    const inForce = answer === null ? 0 : svmm.pfnMap(start, answer.page, answer.flags);
     svmm.mutex.unlock();
-    return { result: 0, flags: inForce };
+    return answer === null ? failed(-EFAULT) : { result: 0, flags: inForce };
   });
 }
 
@@ -206,12 +206,24 @@ function* populate(
   return -EBUSY;
 }
 
-/** nouveau_hmm_convert_pfn. */
-function convertPfn(svmm: Svmm, word: number): { readonly page: Page; readonly flags: number } {
+interface Converted {
+  readonly page: Page;
+  readonly flags: number;
+}
+
+/**
+ * nouveau_hmm_convert_pfn. Null for memory of another device, which hmm_range_fault reports until
+ * v5.6: nouveau_dmem_convert_pfn of that time knows its own, and the fault is cancelled.
+ */
+function convertPfn(svmm: Svmm, word: number): Converted | null {
   if ((word & HMM_PFN_VALID) === 0) return { page: 0, flags: 0 };
+  const { device } = svmm;
+  const { pages } = svmm.mm;
   const page = hmmPfnPage(word);
-  const vram = svmm.mm.pages.isDevicePrivate(page) ? GPU_PTE_VRAM : 0;
-  const write = (word & HMM_PFN_WRITE) !== 0 ? svmm.device.writeFlags : 0;
+  const inVram = pages.isDevicePrivate(page);
+  if (inVram && pages.homeOf(page) !== device) return null;
+  const vram = inVram ? GPU_PTE_VRAM : 0;
+  const write = (word & HMM_PFN_WRITE) !== 0 ? device.writeFlags : 0;
   return { page, flags: GPU_PTE_VALID | vram | write };
 }
 
