@@ -1,4 +1,5 @@
 import type { Machine } from './machine.ts';
+import type { Owner } from './pagemap/pagemap.ts';
 import type { Process } from './process.ts';
 import type { Task } from './sched/task.ts';
 import type { Page, Va } from './units.ts';
@@ -13,6 +14,8 @@ export interface OpenFile {
 export interface Driver {
   /** For people; unique in a machine. */
   readonly name: string;
+  /** Who owns its memory, where that is not the driver itself; for recordings and reports. */
+  readonly owners?: readonly Owner[];
   /** Registers pagemaps; called once, by `machine.attach`. */
   attach(machine: Machine): void;
   /** References on pages that the driver holds beyond any mapping, such as pins; for `verify`. */

@@ -13,6 +13,7 @@ export const ENOMEM = 12;
 export const EACCES = 13;
 export const EFAULT = 14;
 export const EBUSY = 16;
+export const EEXIST = 17;
 export const ENODEV = 19;
 export const EINVAL = 22;
 export const ENOSPC = 28;
@@ -34,6 +35,7 @@ const NAMES: ReadonlyMap<number, string> = new Map([
   [EACCES, 'EACCES'],
   [EFAULT, 'EFAULT'],
   [EBUSY, 'EBUSY'],
+  [EEXIST, 'EEXIST'],
   [ENODEV, 'ENODEV'],
   [EINVAL, 'EINVAL'],
   [ENOSPC, 'ENOSPC'],

@@ -17,6 +17,7 @@ export type SimErrorCode =
   | 'refcount'
   | 'signal'
   | 'invariant'
+  | 'bad-recording'
   | 'limit';
 
 export class SimError extends Error {

@@ -456,8 +456,10 @@ export class Ultravisor {
     guest.pages.set(gpa, { state: 'out', version, tag: sealed.tag });
   }
 
-  /** A copy of a page of the hypervisor; null where it is untouched. Memory of a device that is not
-   * the ultravisor's does not answer: all ones. */
+  /**
+   * A copy of a page of the hypervisor; null where it is untouched. Memory of a device that is not
+   * the ultravisor's does not answer: all ones.
+   */
   #read(page: Page): Uint32Array | null {
     const { pages } = this.#kernel;
     if (!this.#bus.reaches(page)) {

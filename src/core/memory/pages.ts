@@ -135,6 +135,13 @@ export class Pages {
     return page;
   }
 
+  /** The same, locked: a destination for a migration. alloc_page and lock_page. */
+  allocateLocked(): Page {
+    const page = this.allocate();
+    if (page !== NO_PAGE) this.tryLock(page);
+    return page;
+  }
+
   get(page: Page): void {
     this.refcount[page] = this.refcount[page]! + 1;
   }

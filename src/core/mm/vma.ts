@@ -15,6 +15,8 @@ export const VM_DONTEXPAND = 0x4_0000;
 /** Its pages count against the commit limit; a mapping keeps it when it loses write permission. */
 export const VM_ACCOUNT = 0x10_0000;
 export const VM_MIXEDMAP = 0x1000_0000;
+/** KSM may merge its pages with equal ones: MADV_MERGEABLE. Bit 31, so negative in JavaScript. */
+export const VM_MERGEABLE: number = 1 << 31;
 export const VM_SPECIAL: number = VM_IO | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP;
 export const VM_ACCESS_FLAGS: number = VM_READ | VM_WRITE | VM_EXEC;
 

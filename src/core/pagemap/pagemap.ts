@@ -194,8 +194,10 @@ export class FreePages {
   readonly #untouched: { first: Page; next: Page }[] = [];
   #count = 0;
 
-  constructor(kernel: Kernel) {
+  /** @param pagemap a new region whose pages are all free */
+  constructor(kernel: Kernel, pagemap?: DevPagemap) {
     this.#kernel = kernel;
+    if (pagemap !== undefined) this.addRegion(pagemap.firstPage, pagemap.pageCount);
   }
 
   /** Free pages. */
@@ -213,6 +215,13 @@ export class FreePages {
     this.#kernel.pages.driverData[page] = this.#head;
     this.#head = page;
     this.#count++;
+  }
+
+  /** A free page taken into use, locked and with one reference; NO_PAGE when there is none. */
+  take(): Page {
+    const page = this.pop();
+    if (page !== NO_PAGE) this.#kernel.pages.pagemapOf(page)!.initPage(page);
+    return page;
   }
 
   /** A free page, or NO_PAGE. */
