@@ -1,6 +1,16 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
+const door = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
 const config: ViteUserConfig = defineConfig({
+  resolve: {
+    // Examples import the package by its name; a test must get the very classes that it imports.
+    alias: [
+      { find: /^hmmlab$/, replacement: door('src/index.ts') },
+      { find: /^hmmlab\/testing$/, replacement: door('src/testing/index.ts') },
+    ],
+  },
   test: {
     include: ['test/**/*.test.ts'],
     // A process each keeps tests apart; two at a time fit the smallest machine we build on.

@@ -1,6 +1,15 @@
 /** hmmlab: a laboratory for Linux heterogeneous memory management. */
 export type { Driver, OpenFile } from './core/driver.ts';
-export { DEFAULT_ERA, ERAS, type Era, type EraName, eraNamed } from './core/era.ts';
+export {
+  DEFAULT_ERA,
+  ERA_RULES,
+  ERAS,
+  type Era,
+  type EraName,
+  type EraRule,
+  type EraRuleKey,
+  eraNamed,
+} from './core/era.ts';
 export * from './core/errno.ts';
 export { SimError, type SimErrorCode } from './core/errors.ts';
 export { EventBus } from './core/events/bus.ts';
@@ -18,6 +27,7 @@ export {
   type NotifierRange,
   type NotifyEvent,
 } from './core/hmm/notifier.ts';
+export { hmmPopulate, type PopulateOptions } from './core/hmm/populate.ts';
 export * from './core/hmm/range-fault.ts';
 export type { Kernel } from './core/kernel.ts';
 export { Machine, type MachineOptions } from './core/machine.ts';
@@ -53,5 +63,16 @@ export * from './core/units.ts';
 export type { Finding } from './core/verify.ts';
 export * from './drivers/dmirror/index.ts';
 export { DRIVERS, LANGUAGE } from './drivers/index.ts';
+export * from './drivers/kvm-uvmem/index.ts';
+export * from './drivers/nouveau/index.ts';
 export * from './drivers/pgmaplab/index.ts';
+export { BusMaster, MASTER_ABORT } from './hw/bus.ts';
+export { CopyEngine, type CopyEngineOptions, Fence } from './hw/copy-engine.ts';
+export * from './hw/fault-buffer.ts';
+export * from './hw/gpu.ts';
+export * from './hw/gpu-page-table.ts';
+export { PageCipher, type SealedPage, type SealedPlace } from './hw/page-cipher.ts';
+export * from './hw/svm-codes.ts';
+export { Ultravisor } from './hw/ultravisor.ts';
 export * from './program/index.ts';
+export * from './trace/index.ts';

@@ -4,8 +4,8 @@ import { LANGUAGE } from '../drivers/index.ts';
 import { readText } from '../node/read-text.ts';
 import {
   type Difference,
+  type KernelRecording,
   parseRecording,
-  type Recording,
   replayRecording,
 } from '../program/index.ts';
 import colors from './colors.ts';
@@ -52,7 +52,7 @@ export function isEqual(tally: Tally): boolean {
 }
 
 /** Replays recordings one after another, with progress on a terminal. */
-export async function replayAll(recordings: readonly Recording[]): Promise<Tally> {
+export async function replayAll(recordings: readonly KernelRecording[]): Promise<Tally> {
   const tally: Tally = {
     programs: 0,
     programsEqual: 0,

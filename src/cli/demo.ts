@@ -6,11 +6,11 @@ import { LANGUAGE } from '../drivers/index.ts';
 import { readText } from '../node/read-text.ts';
 import {
   buildMachine,
+  type KernelRecording,
   OwnershipMap,
   ProgramRunner,
   parseRecording,
   type RecordedProgram,
-  type Recording,
   type Result,
   resultLine,
   rowOf,
@@ -45,7 +45,7 @@ export const demoCommand: CommandDef = defineCommand({
   },
 });
 
-function showProgram(recording: Recording, { program, lines }: RecordedProgram): void {
+function showProgram(recording: KernelRecording, { program, lines }: RecordedProgram): void {
   const machine = buildMachine(recording.machine, LANGUAGE);
   const map = new OwnershipMap(machine);
   const runner = new ProgramRunner(machine);

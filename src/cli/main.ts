@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 /** The command line: finds the command, checks its flags, and turns what goes wrong into one line. */
-import { readFileSync } from 'node:fs';
 import { parseArgs, stripVTControlCharacters } from 'node:util';
 import {
   type ArgsDef,
@@ -12,6 +11,8 @@ import {
 import { SimError } from '../core/errors.ts';
 import { InputError } from '../node/read-text.ts';
 import { ProgramError } from '../program/index.ts';
+import { checkDriverCommand } from './check-driver.ts';
+import { compareCommand } from './compare.ts';
 import { conformanceCommand } from './conformance.ts';
 import { demoCommand } from './demo.ts';
 import {
@@ -22,12 +23,21 @@ import {
   EXIT_USAGE,
   UsageError,
 } from './errors.ts';
+import { explainCommand } from './explain.ts';
+import { exportCommand } from './export.ts';
 import { Progress, print, printError } from './output.ts';
+import { reportCommand } from './report.ts';
 import { runCommand } from './run.ts';
+import { packageVersion } from './version.ts';
 
 const COMMANDS: ReadonlyMap<string, CommandDef> = new Map<string, CommandDef>([
   ['run', runCommand as unknown as CommandDef],
   ['conformance', conformanceCommand as unknown as CommandDef],
+  ['compare', compareCommand as unknown as CommandDef],
+  ['report', reportCommand as unknown as CommandDef],
+  ['export', exportCommand as unknown as CommandDef],
+  ['explain', explainCommand as unknown as CommandDef],
+  ['check-driver', checkDriverCommand as unknown as CommandDef],
   ['demo', demoCommand],
 ]);
 
@@ -68,11 +78,6 @@ async function printUsage(command: CommandDef, parent?: CommandDef): Promise<voi
   print(process.stdout.isTTY === true ? text : stripVTControlCharacters(text));
 }
 
-function packageVersion(): string {
-  const path = new URL('../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(path, 'utf8')) as { readonly version: string }).version;
-}
-
 /** citty takes any flag, and a value that is missing for an empty one; we do not. */
 function checkFlags(name: string, command: CommandDef, argv: readonly string[]): void {
   const defined = command.args as ArgsDef;
@@ -81,14 +86,15 @@ function checkFlags(name: string, command: CommandDef, argv: readonly string[]):
   const options = Object.fromEntries(
     flags.map(([key, arg]) => [
       key,
-      { type: arg.type === 'boolean' ? 'boolean' : 'string' } as const,
+      { type: arg.type === 'boolean' ? 'boolean' : 'string', ...shortOf(arg) } as const,
     ]),
   );
   let given: string[];
   try {
     given = parseArgs({ args: [...argv], options, allowPositionals: true }).positionals;
   } catch (error) {
-    const reason = error instanceof Error ? error.message.replace(/\. To specify .*$/s, '') : '';
+    const reason =
+      error instanceof Error ? error.message.replace(/(\n|\. To specify ).*$/s, '') : '';
     throw new UsageError(`${name}: ${reason.replace(/[.\s]+$/, '')}; see hmmlab ${name} --help`);
   }
   const wanted = positionals.map((key) => key.toUpperCase()).join(' ');
@@ -101,6 +107,12 @@ function checkFlags(name: string, command: CommandDef, argv: readonly string[]):
       `${name}: expected ${wanted === '' ? 'no file' : wanted}; found also ${extra}`,
     );
   }
+}
+
+/** The letter that stands for a flag. */
+function shortOf(arg: ArgsDef[string]): { readonly short?: string } {
+  const letter = 'alias' in arg ? arg.alias : undefined;
+  return typeof letter === 'string' ? { short: letter } : {};
 }
 
 /** Commands that take as many files as there are. */

@@ -1,13 +1,16 @@
 /** hmmlab run: runs programs and shows what each operation answered and where the pages are. */
+import { basename } from 'node:path';
 import { type CommandDef, defineCommand } from 'citty';
 import { ERAS, type EraName } from '../core/era.ts';
 import { SimError } from '../core/errors.ts';
+import type { TrespassInfo } from '../core/events/types.ts';
 import type { Machine } from '../core/machine.ts';
-import { LANGUAGE } from '../drivers/index.ts';
 import { readText } from '../node/read-text.ts';
+import { checkRecordingPath, writeRecording } from '../node/recording-file.ts';
 import {
   buildMachine,
   kernelOf,
+  type MachineSpec,
   OwnershipMap,
   ownershipTable,
   type Program,
@@ -18,10 +21,14 @@ import {
   type Step,
   type StepResult,
 } from '../program/index.ts';
+import { Recorder } from '../trace/recorder.ts';
+import { TrespassWatch } from '../trace/trespass-watch.ts';
 import colors from './colors.ts';
+import { languageFor } from './drivers.ts';
 import { EXIT_OK, UsageError } from './errors.ts';
 import { indented, resultText, stepText, tableLines } from './format.ts';
 import { Breather, print, printAll } from './output.ts';
+import { foldTrespasses, trespassText } from './trespass-text.ts';
 
 const args = {
   program: {
@@ -32,21 +39,27 @@ const args = {
   json: { type: 'boolean', description: 'One JSON object an operation, as in recordings' },
   era: { type: 'string', description: 'Kernel rules to use, instead of those the program names' },
   owners: { type: 'boolean', description: 'Draw where every page is after every operation' },
+  driver: { type: 'string', description: 'A driver of your own; may be given more than once' },
+  record: { type: 'string', description: 'Write all events to this file; see explain, report' },
 } as const;
 
 export const runCommand: CommandDef<typeof args> = defineCommand({
   meta: { name: 'run', description: 'Runs programs of memory operations' },
   args,
-  async run({ args: given }) {
+  async run({ args: given, rawArgs }) {
     if (given.json === true && given.owners === true) {
       throw new UsageError('--owners draws for people; it does not go with --json');
     }
     const path = given.program;
     const era = parseEra(given.era);
+    const language = await languageFor(rawArgs);
     const text = readText(path);
-    const options = { file: path, language: LANGUAGE };
+    const options = { file: path, language };
     const parsed = parsePrograms(text, era === undefined ? options : { ...options, era });
-    const machine = buildMachine(parsed.machine, LANGUAGE);
+    if (given.record !== undefined) checkRecordPath(given.record);
+    const machine = buildMachine(parsed.machine, language);
+    const recorder =
+      given.record === undefined ? null : startRecorder(machine, parsed.machine, path);
     if (given.json === true) print(JSON.stringify({ kernel: kernelOf(parsed.machine.era) }));
     const breather = new Breather();
     for (const program of parsed.programs) {
@@ -62,12 +75,29 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
           await breather.breathe();
         }
       } catch (error) {
+        // What led to an error is what a recording is for.
+        if (recorder !== null) writeRecording(given.record!, recorder.stop());
         throw located(error, path, program.steps[done]);
       }
+    }
+    if (recorder !== null) {
+      const recording = recorder.stop();
+      writeRecording(given.record!, recording);
+      if (given.json !== true) print(`${recording.length} records in ${given.record}`);
     }
     return EXIT_OK;
   },
 });
+
+function checkRecordPath(path: string): void {
+  if (path === '-') throw new UsageError('--record: expected a file to write; found "-"');
+  checkRecordingPath(path);
+}
+
+function startRecorder(machine: Machine, { devices }: MachineSpec, path: string): Recorder {
+  const drivers = new Map(machine.drivers.map(({ name }, i) => [name, devices[i]!.driver]));
+  return new Recorder(machine, { program: basename(path), drivers });
+}
 
 /** Says which operation the machine could not carry out. */
 function located(error: unknown, path: string, step: Step | undefined): unknown {
@@ -106,12 +136,19 @@ class TextView implements View {
   readonly #machine: Machine;
   readonly #map: OwnershipMap;
   readonly #owners: boolean;
+  readonly #watch: TrespassWatch | null;
+  /** Of the operation that just ran. */
+  readonly #trespasses: TrespassInfo[] = [];
   #width = 0;
 
   constructor(machine: Machine, owners: boolean) {
     this.#machine = machine;
     this.#map = new OwnershipMap(machine);
     this.#owners = owners;
+    // Where nobody can take what is another's, nobody need listen.
+    const mayTrespass = machine.era.selection === 'any-owner';
+    const note = (trespass: TrespassInfo): void => void this.#trespasses.push(trespass);
+    this.#watch = mayTrespass ? new TrespassWatch(machine, note) : null;
   }
 
   begin(program: Program): void {
@@ -123,7 +160,19 @@ class TextView implements View {
 
   step(runner: ProgramRunner, { step, result }: StepResult): void {
     print(`  ${stepText(step).padEnd(this.#width)}  ${resultText(result)}`);
+    printAll(indented(this.#trespassLines(runner), '    '));
     if (this.#owners) printAll(indented(this.#map.draw(runner.processes.values()), '      '));
+  }
+
+  #trespassLines(runner: ProgramRunner): string[] {
+    this.#watch?.forget();
+    const told = this.#trespasses.splice(0).map(({ pid, owner, ...trespass }) => {
+      const living = [...runner.processes.values()];
+      const process = living.find(({ process: proc }) => proc.pid === pid)?.number ?? null;
+      return { ...trespass, index: 0, owner: owner.name, process };
+    });
+    const runs = foldTrespasses(told, this.#machine.pageSize);
+    return runs.map((run) => colors.red(`! ${trespassText(run)}`));
   }
 
   end(runner: ProgramRunner): void {

@@ -29,3 +29,8 @@ export const TASK_SIZE: Va = 2 ** 47 - PAGE_SIZE;
 
 /** What a kernel pointer that is NULL stands for where a `Page` is expected. */
 export const NO_PAGE: Page = 0;
+
+/** An address as people write it: 0x7f0000000000. */
+export function hex(address: number): string {
+  return `0x${address.toString(16)}`;
+}

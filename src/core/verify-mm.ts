@@ -15,7 +15,7 @@ import {
   PTE_WRITE,
 } from './mm/pte.ts';
 import { VM_ACCESS_FLAGS, VM_MIXEDMAP, VM_SHARED, VM_WRITE, type Vma } from './mm/vma.ts';
-import { NO_PAGE, type Page, type Va, type Vpn } from './units.ts';
+import { hex, NO_PAGE, type Page, type Va, type Vpn } from './units.ts';
 import type { Finding, FindingCode, PageUse } from './verify.ts';
 
 const KIND_NAMES: readonly string[] = ['none', 'present', 'migration', 'private', 'exclusive'];
@@ -249,8 +249,4 @@ export class SpaceCheck {
       this.#add('notifier', message, { pid, found: interval.invalidateSeq });
     }
   }
-}
-
-function hex(va: Va): string {
-  return `0x${va.toString(16)}`;
 }

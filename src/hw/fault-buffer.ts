@@ -147,15 +147,19 @@ export class FaultBuffer {
     return (this.#put - this.#get + this.entries) % this.entries;
   }
 
+  /** A further entry finds no room. */
+  get full(): boolean {
+    return (this.#put + 1) % this.entries === this.#get;
+  }
+
   /** The GPU writes an entry. False: the ring is full, the entry is dropped and counted. */
   push(entry: FaultEntry): boolean {
-    const next = (this.#put + 1) % this.entries;
-    if (next === this.#get) {
+    if (this.full) {
       this.overflows++;
       return false;
     }
     encodeEntry(entry, this.words, this.#put * FAULT_ENTRY_WORDS);
-    this.#put = next;
+    this.#put = (this.#put + 1) % this.entries;
     return true;
   }
 

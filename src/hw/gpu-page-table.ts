@@ -69,7 +69,7 @@ export class GpuPageTable {
     return Math.floor(entry / FLAGS);
   }
 
-  /** Every entry, in the order in which they were mapped. */
+  /** Every entry, in the order in which their addresses were mapped; replacing one keeps its place. */
   *mapped(): Generator<readonly [Vpn, GpuPte]> {
     for (const [vpn, entry] of this.#entries) {
       yield [vpn, { page: Math.floor(entry / FLAGS), flags: entry % FLAGS }];

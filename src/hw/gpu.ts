@@ -228,11 +228,19 @@ export class Gpu {
   #report(batch: Batch, at: number): boolean {
     const { kind, va } = batch.accesses[at]!;
     const { inst, pageTable, pid } = batch.instance;
+    const { faultBuffer } = this;
     const { events, scheduler } = this.#kernel;
+    const device = this.name;
+    // Asked first: where many accesses wait, most of them find it full, at every replay.
+    if (faultBuffer.full) {
+      faultBuffer.overflows++;
+      if (events.listening) events.faultBufferOverflow({ device, pid, va, access: kind });
+      return false;
+    }
     const vpn = Math.floor(va / this.#pageSize);
     const client = Math.floor(at / CLUSTERS) % CLIENTS;
-    const entry = this.faultBuffer.put;
-    const written = this.faultBuffer.push({
+    const entry = faultBuffer.put;
+    faultBuffer.push({
       inst,
       addr: vpn * this.#pageSize,
       timeNs: Math.floor(scheduler.nowNs),
@@ -244,14 +252,9 @@ export class Gpu {
       fault: faultReason(pageTable, vpn),
       valid: true,
     });
-    const access = { device: this.name, pid, va, access: kind };
-    if (!written) {
-      if (events.listening) events.faultBufferOverflow(access);
-      return false;
-    }
     this.#written = true;
     this.#records[entry] = events.listening
-      ? events.gpuFault({ ...access, client, entry })
+      ? events.gpuFault({ device, pid, va, access: kind, client, entry })
       : undefined;
     return true;
   }

@@ -1,4 +1,6 @@
 /** What an ultravisor keeps of one guest, in memory that only it can reach. */
+import { Mutex } from '../core/sched/locks.ts';
+import type { Scheduler } from '../core/sched/scheduler.ts';
 import type { Page } from '../core/units.ts';
 import { PageCipher } from './page-cipher.ts';
 
@@ -28,24 +30,28 @@ export interface GuestRange {
 export class SecureGuest {
   readonly lpid: number;
   readonly cipher: PageCipher;
+  /** Held by a step of the start, from H_SVM_INIT_START to H_SVM_INIT_DONE or H_SVM_INIT_ABORT. */
+  readonly turn: Mutex;
   stage: GuestStage = 'normal';
   /** The start is being undone: pages go back as they came, for the guest goes on without secrets. */
   aborting = false;
-  /** A page that came in was not the one that went out. */
-  refused = false;
   /** Memory slots by their number. */
   readonly slots: Map<number, GuestRange> = new Map();
   /** By guest physical address. A page that was never here has no entry: it reads as zeros. */
   readonly pages: Map<number, SecurePage> = new Map();
   /** Addresses for which a page to share was asked, and whether it is to be zeroed. */
   readonly sharing: Map<number, boolean> = new Map();
+  /** Addresses for which a page came that was not the one that went out. */
+  readonly refused: Set<number> = new Set();
   /** Shared addresses that are to be secure again. */
   readonly unsharing: Set<number> = new Set();
   #version = 0;
 
-  constructor(lpid: number, generation: number) {
+  /** @param generation how many guests there were before it, under whatever LPID */
+  constructor(lpid: number, generation: number, scheduler: Scheduler) {
     this.lpid = lpid;
     this.cipher = new PageCipher(lpid, generation);
+    this.turn = new Mutex(scheduler, `start of secure guest ${lpid}`);
   }
 
   /** A version that no page of this guest had before. */

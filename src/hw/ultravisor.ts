@@ -171,11 +171,11 @@ export class Ultravisor {
   *hcall(lpid: number, call: number, args: readonly number[]): Task<number> {
     switch (call) {
       case H_SVM_INIT_START:
-        return yield* this.#initStart(lpid);
+        return yield* this.#inTurn(lpid, (guest) => this.#initStart(lpid, guest));
       case H_SVM_INIT_DONE:
-        return yield* this.#initDone(lpid);
+        return yield* this.#inTurn(lpid, (guest) => this.#initDone(lpid, guest));
       case H_SVM_INIT_ABORT:
-        return yield* this.#initAbort(lpid);
+        return yield* this.#inTurn(lpid, (guest) => this.#initAbort(lpid, guest));
       case H_SVM_PAGE_IN:
         return yield* this.#pageInCall(lpid, args, false);
       default:
@@ -183,8 +183,26 @@ export class Ultravisor {
     }
   }
 
-  *#initStart(lpid: number): Task<number> {
-    const guest = this.#guests.get(lpid);
+  /**
+   * One step of a start after the other, however many vCPUs ask. Were a guest to run before an abort
+   * is through, the abort would give its secrets away.
+   */
+  *#inTurn(lpid: number, step: (guest: SecureGuest | undefined) => Task<number>): Task<number> {
+    for (;;) {
+      const guest = this.#guests.get(lpid);
+      if (guest === undefined) return yield* step(guest);
+      const { turn } = guest;
+      if (!turn.tryLock()) yield* turn.lock();
+      try {
+        // An abort puts another guest in its place.
+        if (this.#guests.get(lpid) === guest) return yield* step(guest);
+      } finally {
+        turn.unlock();
+      }
+    }
+  }
+
+  *#initStart(lpid: number, guest: SecureGuest | undefined): Task<number> {
     const before = guest?.stage ?? 'normal';
     if (guest !== undefined && before === 'normal') guest.stage = 'starting';
     const result = yield* this.#hypervisor.hcall(lpid, H_SVM_INIT_START, []);
@@ -192,9 +210,8 @@ export class Ultravisor {
     return result;
   }
 
-  *#initDone(lpid: number): Task<number> {
+  *#initDone(lpid: number, guest: SecureGuest | undefined): Task<number> {
     const result = yield* this.#hypervisor.hcall(lpid, H_SVM_INIT_DONE, []);
-    const guest = this.#guests.get(lpid);
     if (result === H_SUCCESS && guest !== undefined && guest.stage !== 'running') {
       guest.stage = 'running';
       guest.unmapShared();
@@ -203,8 +220,7 @@ export class Ultravisor {
   }
 
   /** Pages that went out sealed come back first, so that the guest has all its memory afterwards. */
-  *#initAbort(lpid: number): Task<number> {
-    const guest = this.#guests.get(lpid);
+  *#initAbort(lpid: number, guest: SecureGuest | undefined): Task<number> {
     if (guest?.stage !== 'starting') {
       return yield* this.#hypervisor.hcall(lpid, H_SVM_INIT_ABORT, []);
     }
@@ -227,9 +243,12 @@ export class Ultravisor {
     else if (guest.pages.get(gpa)?.state === 'shared') guest.unsharing.add(gpa);
     try {
       const result = yield* this.#hypervisor.hcall(lpid, H_SVM_PAGE_IN, args);
-      // Where the hypervisor had no page, it sent none: the guest's page is empty.
+      // Where the hypervisor had no page, it sent none: the guest's page is empty, if it has any.
       const isEmpty = guest.unsharing.has(gpa) || !guest.pages.has(gpa);
-      if (result === H_SUCCESS && isEmpty) guest.pages.set(gpa, { state: 'secure', words: null });
+      // Until the start it is none of the ultravisor's business: the guest may still fill it.
+      if (result === H_SUCCESS && isEmpty && guest.stage !== 'normal' && guest.hasMemoryAt(gpa)) {
+        guest.pages.set(gpa, { state: 'secure', words: null });
+      }
       return result;
     } finally {
       guest.sharing.delete(gpa);
@@ -247,17 +266,17 @@ export class Ultravisor {
     const guest = this.#guests.get(lpid);
     if (guest === undefined) return U_PARAMETER;
     if (guest.stage === 'running') return U_SUCCESS;
-    const started = yield* this.#initStart(lpid);
+    const started = yield* this.hcall(lpid, H_SVM_INIT_START, []);
     if (started !== H_SUCCESS) return started;
     for (const { start, bytes } of [...guest.slots.values()]) {
       for (let gpa = start; gpa < start + bytes; gpa += this.#pageSize) {
         if (guest.pages.has(gpa)) continue;
         const result = yield* this.#pageInCall(lpid, [gpa, 0, this.#pageShift], false);
-        if (result !== H_SUCCESS) return yield* this.#initAbort(lpid);
+        if (result !== H_SUCCESS) return yield* this.hcall(lpid, H_SVM_INIT_ABORT, []);
       }
     }
-    const done = yield* this.#initDone(lpid);
-    return done === H_SUCCESS ? U_SUCCESS : yield* this.#initAbort(lpid);
+    const done = yield* this.hcall(lpid, H_SVM_INIT_DONE, []);
+    return done === H_SUCCESS ? U_SUCCESS : yield* this.hcall(lpid, H_SVM_INIT_ABORT, []);
   }
 
   /** UV_SHARE_PAGE: `count` pages from `gfn` on are the hypervisor's too, and empty. */
@@ -375,11 +394,11 @@ export class Ultravisor {
   /** Asks for a page that went out, a few times if it is somebody else's just now. */
   *#fetch(guest: SecureGuest, gpa: number): Task<number> {
     for (let tries = 1; ; tries++) {
-      guest.refused = false;
+      guest.refused.delete(gpa);
       const result = yield* this.#pageInCall(guest.lpid, [gpa, 0, this.#pageShift], false);
       if (guest.pages.get(gpa)?.state !== 'out') return 0;
       if (result === H_SUCCESS) return U_PERMISSION;
-      if (guest.refused || tries === PAGE_IN_TRIES) return result;
+      if (guest.refused.has(gpa) || tries === PAGE_IN_TRIES) return result;
       yield new Delay(PAGE_IN_PAUSE_NS);
     }
   }
@@ -387,7 +406,8 @@ export class Ultravisor {
   // Contents ----------------------------------------------------------------------------------
 
   #enter(lpid: number): void {
-    this.#guests.set(lpid, new SecureGuest(lpid, this.#generations++));
+    const guest = new SecureGuest(lpid, this.#generations++, this.#kernel.scheduler);
+    this.#guests.set(lpid, guest);
   }
 
   /** The page at a real address; null where there is none. */
@@ -427,7 +447,7 @@ export class Ultravisor {
     const sealed = this.#read(page) ?? new Uint32Array(this.#pageSize / 4);
     const words = guest.cipher.open({ words: sealed, tag }, { gpa, version });
     if (words === null) {
-      guest.refused = true;
+      guest.refused.add(gpa);
       return U_PERMISSION;
     }
     guest.pages.set(gpa, { state: 'secure', words });

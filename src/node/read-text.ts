@@ -28,7 +28,8 @@ export function readText(path: string, bytesMax: number = TEXT_BYTES_MAX): strin
   return decode(path, isGzip ? gunzip(path, raw, bytesMax) : raw);
 }
 
-function readBytes(path: string, bytesMax: number): Uint8Array {
+/** The bytes of a file; of standard input if the path is `-`. Throws an `InputError`. */
+export function readBytes(path: string, bytesMax: number): Uint8Array {
   if (path === '-') return readAll(path, STDIN, bytesMax);
   let descriptor: number;
   try {

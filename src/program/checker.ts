@@ -101,14 +101,26 @@ export class Checker {
     this.#scope.process = process;
   }
 
+  #has(driver: string): boolean {
+    return this.#machine.devices.some((one) => one.driver === driver);
+  }
+
+  /** The operations that this machine knows. */
+  #knownHere(): string[] {
+    const { operations, driverOf } = this.#language;
+    return [...operations.keys()].filter((name) => {
+      const driver = driverOf.get(name);
+      return driver === undefined || this.#has(driver);
+    });
+  }
+
   #operation(process: number, name: string, line: number): Operation {
     const operation = this.#language.operations.get(name);
     if (operation === undefined) {
-      const names = [...this.#language.operations.keys()].join(', ');
-      return this.#fail(line, `an operation: ${names}`, quoted(name));
+      return this.#fail(line, `an operation: ${this.#knownHere().join(', ')}`, quoted(name));
     }
     const driver = this.#language.driverOf.get(name);
-    if (driver !== undefined && !this.#machine.devices.some((one) => one.driver === driver)) {
+    if (driver !== undefined && !this.#has(driver)) {
       this.#fail(line, `an operation of the machine, which has no ${driver}`, quoted(name));
     }
     if (operation.by === 'parent' && process !== 0) {

@@ -2,7 +2,7 @@
 import type { Machine } from '../core/machine.ts';
 import type { Language } from './language.ts';
 import { OwnershipMap } from './ownership-map.ts';
-import type { RecordedProgram, Recording } from './recording.ts';
+import type { KernelRecording, RecordedProgram } from './recording.ts';
 import { buildMachine, ProgramRunner, resultLine } from './run.ts';
 import type { Json, Result } from './types.ts';
 
@@ -40,7 +40,7 @@ export interface ProgramReport {
  * a program goes astray; the next one then gets a new machine.
  */
 export function* replayRecording(
-  recording: Recording,
+  recording: KernelRecording,
   language: Language,
 ): Generator<ProgramReport, void, undefined> {
   let machine: Machine | null = null;
@@ -58,7 +58,7 @@ export function* replayRecording(
 }
 
 interface Replay {
-  readonly recording: Recording;
+  readonly recording: KernelRecording;
   readonly recorded: RecordedProgram;
   readonly language: Language;
   /** Draw ownership maps of a difference. */
@@ -137,7 +137,7 @@ function describe(
 
 /** The map before an operation: the steps that led there, done once more on a new machine. */
 function mapAfterSteps(
-  recording: Recording,
+  recording: KernelRecording,
   steps: RecordedProgram['program']['steps'],
   language: Language,
 ): string[] {

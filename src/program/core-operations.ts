@@ -14,6 +14,7 @@ import {
 import type { Task } from '../core/sched/task.ts';
 import { NO_PAGE, type Va } from '../core/units.ts';
 import {
+  BUFFER_ID_MAX,
   BUFFER_PAGES_MAX,
   bufferArg,
   intArg,
@@ -36,6 +37,17 @@ const PROTS = ['rw', 'r', 'n'] as const;
 /** Where buffer `id` is mapped. */
 function baseOf(ctx: ProgramContext, id: number): Va {
   return BUFFERS_BASE + id * bytesOf(ctx, BUFFER_PAGES_MAX);
+}
+
+/** Which page of which buffer a program's processes have at `va`; null where no buffer can be. */
+export function bufferPageAt(
+  va: Va,
+  pageSize: number,
+): { readonly buffer: number; readonly page: number } | null {
+  const page = Math.floor((va - BUFFERS_BASE) / pageSize);
+  const buffer = Math.floor(page / BUFFER_PAGES_MAX);
+  if (buffer < 0 || buffer > BUFFER_ID_MAX) return null;
+  return { buffer, page: page % BUFFER_PAGES_MAX };
 }
 
 function bytesOf(ctx: ProgramContext, pages: number): number {

@@ -17,7 +17,7 @@ export {
 } from './args.ts';
 export { usage } from './checker.ts';
 export { type Difference, type ProgramReport, replayRecording } from './conformance.ts';
-export { CORE_OPERATIONS } from './core-operations.ts';
+export { bufferPageAt, CORE_OPERATIONS } from './core-operations.ts';
 export { Language, type LanguageOptions } from './language.ts';
 export {
   OwnershipMap,
@@ -31,10 +31,10 @@ export { type ParseOptions, parsePrograms } from './parse.ts';
 export { ProgramError } from './program-error.ts';
 export {
   KERNELS,
+  type KernelRecording,
   kernelOf,
   parseRecording,
   type RecordedProgram,
-  type Recording,
 } from './recording.ts';
 export {
   buildMachine,

@@ -27,7 +27,7 @@ export interface RecordedProgram {
   readonly lines: readonly string[];
 }
 
-export interface Recording {
+export interface KernelRecording {
   readonly file: string;
   readonly kernel: string;
   readonly machine: MachineSpec;
@@ -40,7 +40,7 @@ interface Line {
 }
 
 /** Reads and checks a recording as a whole. Throws a `ProgramError` at the first fault. */
-export function parseRecording(text: string, file: string, language: Language): Recording {
+export function parseRecording(text: string, file: string, language: Language): KernelRecording {
   const lines = text
     .split('\n')
     .map((raw, i): Line => ({ number: i + 1, text: raw.trimEnd() }))
@@ -59,7 +59,7 @@ class RecordingParser {
     this.#language = language;
   }
 
-  parse(lines: readonly Line[]): Recording {
+  parse(lines: readonly Line[]): KernelRecording {
     const kernel = this.#kernel(lines[0]);
     const header = new Header(this.#file, this.#language);
     const machine = header.machine(KERNELS.get(kernel)!);

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { EraName } from '../../src/core/era.ts';
 import type { SimEvent } from '../../src/core/events/types.ts';
 import { Machine } from '../../src/core/machine.ts';
+import { FOLL_LONGTERM, FOLL_PIN, getUserPagesFast } from '../../src/core/mm/gup.ts';
 import type { Process } from '../../src/core/process.ts';
 import { PAGE_SIZE } from '../../src/core/units.ts';
 import { Dmirror } from '../../src/drivers/dmirror/index.ts';
@@ -139,5 +140,29 @@ describe('a trespass', () => {
     const { machine, heard } = takeForeign(era);
     expect(heard).toEqual([]);
     expect(machine.kernel.trespasses).toBe(0);
+  });
+});
+
+describe('a pin of coherent device memory', () => {
+  it('is a migration by a pin, with its steps', () => {
+    const machine = new Machine();
+    const device = machine.attach(new Dmirror({ type: 'coherent' }));
+    const proc = machine.createProcess();
+    const file = device.open(proc);
+    const va = proc.mmap({ pages: 1 });
+    proc.store32(va, 5);
+    file.migrateToDev(va, 1);
+    const heard: SimEvent[] = [];
+    machine.events.on('*', (event) => heard.push(event));
+    const pages = machine.run(getUserPagesFast(proc.mm, va, 1, FOLL_PIN | FOLL_LONGTERM));
+    expect(pages).toHaveLength(1);
+    expect(heard.filter(({ kind }) => kind === 'migrate')).toMatchObject([
+      { phase: 'begin', cause: 'pin', owner: device },
+      { phase: 'end', from: device, to: 'system', selected: 1, migrated: 1 },
+    ]);
+    const steps = heard.flatMap((event) =>
+      event.kind === 'migrate_phase' && event.phase === 'end' ? [event.step] : [],
+    );
+    expect(steps).toEqual(['unmap', 'alloc_copy', 'pages', 'finalize']);
   });
 });

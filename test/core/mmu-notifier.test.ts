@@ -75,6 +75,21 @@ describe('notifiers of an address space', () => {
     expect(machine.verify()).toEqual([]);
   });
 
+  it('hear it also where one goes that is just being told', () => {
+    const { proc, heard } = lab();
+    const { wholeSpace } = proc.mm.notifiers;
+    wholeSpace.add(notifier('last', heard));
+    const going: MmuNotifier = notifier('going', heard, () => {
+      wholeSpace.remove(going);
+      return 0;
+    });
+    wholeSpace.add(going);
+    const va = proc.mmap({ pages: 1 });
+    proc.munmap(va, PAGE_SIZE);
+    expect(heard).toEqual(['going unmap', 'last unmap']);
+    expect(wholeSpace.size).toBe(1);
+  });
+
   it('hear nothing once removed', () => {
     const { proc, heard } = lab();
     const { wholeSpace } = proc.mm.notifiers;

@@ -9,7 +9,7 @@ import {
 import type { Strategy } from '../../src/core/sched/scheduler.ts';
 import { RESCHEDULE, type Task } from '../../src/core/sched/task.ts';
 import { Dmirror } from '../../src/drivers/dmirror/index.ts';
-import { H_PAGE_IN_SHARED, hcallResultName } from '../../src/hw/svm-codes.ts';
+import { H_PAGE_IN_SHARED, H_SVM_PAGE_IN, hcallResultName } from '../../src/hw/svm-codes.ts';
 import { MARK, UvmemLab } from './kvm-uvmem-lab.ts';
 
 describe('a normal guest', () => {
@@ -27,7 +27,7 @@ describe('a normal guest', () => {
 
   it('faults once for reading and once for writing, as the process does', () => {
     const lab = new UvmemLab();
-    lab.fill(0, 1);
+    lab.proc.load32(lab.at(0));
     const faults: string[] = [];
     lab.machine.events.on('device_fault', (event) => {
       if (event.phase === 'end') faults.push(`${event.device} ${event.access} ${event.result}`);
@@ -40,6 +40,25 @@ describe('a normal guest', () => {
     lab.vm.guestLoad32(4);
     expect(lab.kvm.mappingOf(lab.proc, lab.at(0))).toBe('rw');
     expect(faults).toEqual(['kvm-uvmem read 0', 'kvm-uvmem write 0']);
+  });
+
+  it('may write at once to what it read, where the process may', () => {
+    const lab = new UvmemLab();
+    lab.fill(0, 2);
+    const mapping = (gfn: number): string | null => {
+      expect(lab.vm.guestLoad32(lab.gpa(gfn))).toBe(MARK + gfn);
+      return lab.kvm.mappingOf(lab.proc, lab.at(gfn));
+    };
+    expect(mapping(0)).toBe('rw');
+    // Now a child has it, too: who writes first gets a copy.
+    const child = lab.proc.fork();
+    expect(lab.kvm.mappingOf(lab.proc, lab.at(0))).toBeNull();
+    expect(mapping(0)).toBe('r');
+    lab.proc.mprotect(lab.at(1), lab.pageSize, 'r');
+    expect(mapping(1)).toBe('r');
+    lab.vm.guestStore32(0, 5);
+    expect(child.load32(lab.at(0))).toBe(MARK);
+    lab.check();
   });
 
   it("cannot reach what is no memory, or not the process's", () => {
@@ -222,6 +241,80 @@ describe('an access that is overtaken', () => {
     lab.vm.share(0);
     lab.proc.dontneed(lab.at(0), lab.pageSize);
     race(lab);
+  });
+});
+
+describe('a store that waits while the guest becomes secure', () => {
+  it('is one of the secure guest when it is done', () => {
+    const esmFirst: Strategy = (runnable) =>
+      Math.max(
+        0,
+        runnable.findIndex(({ name }) => name === 'esm'),
+      );
+    const lab = new UvmemLab({ strategy: esmFirst });
+    lab.fill();
+    const { mm } = lab.proc;
+    let isFirst = true;
+    const slow = mmuIntervalNotifierInsert(mm, {
+      name: 'slow',
+      *invalidate(notifier, _, seq): Task<boolean> {
+        for (let i = 0; isFirst && i < 5; i++) yield RESCHEDULE;
+        isFirst = false;
+        mmuIntervalSetSeq(notifier, seq);
+        return true;
+      },
+    });
+    if (typeof slow === 'number') throw new Error('no notifier');
+    const results: string[] = [];
+    const told = function* (name: string, task: Task<number>): Task<void> {
+      results.push(`${name} ${yield* task}`);
+    };
+    // The store waits for the end of the zap, and the start of the guest goes first then.
+    lab.machine.spawn('zap', lab.proc.dontneedTask(lab.at(0), lab.pageSize));
+    lab.machine.spawn('store', told('store', lab.vm.guestStoreTask(0, 7)));
+    const start = function* (): Task<void> {
+      yield RESCHEDULE;
+      lab.machine.spawn('esm', told('esm', lab.vm.esmTask()));
+    };
+    lab.machine.spawn('start', start());
+    lab.machine.runAll();
+    lab.machine.run(mmuIntervalNotifierRemove(slow));
+    expect(results).toEqual(['esm 0', 'store 0']);
+    expect(lab.vm.guestLoad32(0)).toBe(7);
+    expect(lab.proc.load32(lab.at(0))).not.toBe(7);
+    lab.check();
+  });
+});
+
+describe('a page that is shared just when the process drops it', () => {
+  it('is not the one that the ultravisor maps', () => {
+    const lab = new UvmemLab();
+    lab.secure();
+    lab.vm.share(0);
+    lab.proc.store32(lab.at(0), 4);
+    const { uvmemLock } = lab.vm;
+    lab.machine.run(uvmemLock.lock());
+    const args = [0, H_PAGE_IN_SHARED, 16];
+    lab.machine.spawn('vcpu', lab.vm.hcallTask(H_SVM_PAGE_IN, args));
+    // Has the lock in the time in which the vCPU looks for the page.
+    const zap = function* (): Task<void> {
+      yield* uvmemLock.lock();
+      yield RESCHEDULE;
+      yield* lab.proc.dontneedTask(lab.at(0), lab.pageSize);
+      uvmemLock.unlock();
+    };
+    lab.machine.spawn('zap', zap());
+    const start = function* (): Task<void> {
+      yield RESCHEDULE;
+      uvmemLock.unlock();
+    };
+    lab.machine.spawn('start', start());
+    lab.machine.runAll();
+    expect(lab.vm.gfnState(0)).toBe('H');
+    expect(lab.vm.guestLoad32(0)).toBe(0);
+    lab.vm.guestStore32(0, 6);
+    expect(lab.proc.load32(lab.at(0))).toBe(6);
+    lab.check();
   });
 });
 

@@ -97,9 +97,12 @@ describe('H_SVM_INIT_DONE', () => {
   check([
     {
       when: 'the call is not from the ultravisor',
+      lab: () => inStart(),
       call: ({ vm }) => vm.hcall(H_SVM_INIT_DONE, [], 'guest'),
       code: 'H_UNSUPPORTED',
-      secureGuest: 0,
+      secureGuest: 1,
+      states: '........',
+      migrates: false,
     },
     {
       when: 'H_SVM_INIT_START was not called',
@@ -124,6 +127,26 @@ describe('H_SVM_INIT_DONE', () => {
       code: 'H_STATE',
       secureGuest: 1,
       states: 'SSS.....',
+    },
+    {
+      when: 'no slot has the page: the table is left from an earlier start, and was for more',
+      lab: () => {
+        const lab = new UvmemLab();
+        lab.vm.svmInitStart();
+        lab.vm.svmInitAbort();
+        lab.vm.setMemoryRegion({ slot: 0, gfn: 0, pages: 0, address: 0 });
+        lab.vm.svmInitStart();
+        // The memory of the new slot ends in a hole, so it gets no table of its own.
+        lab.unmap(3, 4);
+        lab.addSlot(1, 0, 4);
+        lab.proc.mmap({ pages: 1, addr: lab.at(3) });
+        expect(lab.vm.uvmemSlots.length).toBe(1);
+        return lab;
+      },
+      call: ({ vm }) => vm.svmInitDone(),
+      code: 'H_STATE',
+      secureGuest: 1,
+      states: 'SSSS',
     },
     {
       when: 'a page does not move; those before it have moved',

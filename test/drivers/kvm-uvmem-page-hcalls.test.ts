@@ -29,6 +29,7 @@ describe('H_SVM_PAGE_IN', () => {
   check([
     {
       when: 'the call is not from the ultravisor',
+      lab: () => inStart(),
       call: page(H_SVM_PAGE_IN, NO_GFN, WRONG_FLAGS, WRONG_SHIFT, 'guest'),
       code: 'H_UNSUPPORTED',
     },
@@ -56,6 +57,12 @@ describe('H_SVM_PAGE_IN', () => {
       code: 'H_P2',
     },
     {
+      when: 'there are unknown flags in the upper half of the register',
+      lab: () => inStart(),
+      call: page(H_SVM_PAGE_IN, NO_GFN, 2 ** 32),
+      code: 'H_P2',
+    },
+    {
       when: 'no slot has the guest page',
       lab: () => inStart(),
       call: page(H_SVM_PAGE_IN, NO_GFN),
@@ -65,6 +72,19 @@ describe('H_SVM_PAGE_IN', () => {
     {
       when: 'the page is secure already',
       lab: secureAndUnmapped,
+      call: page(H_SVM_PAGE_IN, 0),
+      code: 'H_PARAMETER',
+      migrates: false,
+      states: 'S.......',
+    },
+    {
+      when: 'the page is secure already, and the process has another one in its place',
+      lab: () => {
+        const lab = secureAndUnmapped();
+        lab.proc.mmap({ pages: 1, addr: lab.at(0) });
+        lab.fill(0, 1);
+        return lab;
+      },
       call: page(H_SVM_PAGE_IN, 0),
       code: 'H_PARAMETER',
       migrates: false,
@@ -213,6 +233,33 @@ describe('H_SVM_PAGE_IN with H_PAGE_IN_SHARED', () => {
       states: '........',
     },
     {
+      when: 'the ultravisor knows nothing of the memory of a secure page, which is home by then',
+      lab: () => {
+        const lab = inStart();
+        lab.vm.svmPageIn(0);
+        lab.kvm.ultravisor.unregisterMemSlot(lab.vm.lpid, 0);
+        return lab;
+      },
+      call: share(0),
+      code: 'H_PARAMETER',
+      states: 'E.......',
+      migrates: true,
+      after: (lab) => expect(lab.kvm.pagesInUse).toBe(0),
+    },
+    {
+      when: 'the page is out',
+      lab: () => {
+        const lab = inStart();
+        lab.vm.svmPageIn(0);
+        lab.vm.svmPageOut(0);
+        return lab;
+      },
+      call: share(0),
+      code: 'H_SUCCESS',
+      states: 'H.......',
+      migrates: false,
+    },
+    {
       when: 'the page is normal',
       lab: () => inStart(),
       call: share(0),
@@ -254,6 +301,7 @@ describe('H_SVM_PAGE_OUT', () => {
   check([
     {
       when: 'the call is not from the ultravisor',
+      lab: () => inStart(),
       call: page(H_SVM_PAGE_OUT, NO_GFN, 1, WRONG_SHIFT, 'guest'),
       code: 'H_UNSUPPORTED',
     },
@@ -303,6 +351,60 @@ describe('H_SVM_PAGE_OUT', () => {
       code: 'H_PARAMETER',
       states: 'S.',
       migrates: true,
+    },
+    {
+      when: 'the ultravisor does not give the page, which stays',
+      lab: () => {
+        const lab = inStart();
+        lab.vm.svmPageIn(0);
+        lab.kvm.ultravisor.unregisterMemSlot(lab.vm.lpid, 0);
+        return lab;
+      },
+      call: page(H_SVM_PAGE_OUT, 0),
+      code: 'H_PARAMETER',
+      states: 'S.......',
+      migrates: true,
+      after: (lab) => expect(lab.kvm.pagesInUse).toBe(1),
+    },
+    {
+      when: 'the process has moved the page elsewhere: it stays, and the call succeeds',
+      lab: () => {
+        const lab = inStart();
+        lab.vm.svmPageIn(0);
+        const elsewhere = lab.proc.mmap({ pages: 1 });
+        lab.proc.mremap(lab.at(0), lab.pageSize, elsewhere);
+        lab.proc.mmap({ pages: 1, addr: lab.at(0) });
+        return lab;
+      },
+      call: page(H_SVM_PAGE_OUT, 0),
+      code: 'H_SUCCESS',
+      states: 'S.......',
+      migrates: true,
+    },
+    {
+      when: 'the page is out',
+      lab: () => {
+        const lab = inStart();
+        lab.vm.svmPageIn(0);
+        lab.vm.svmPageOut(0);
+        return lab;
+      },
+      call: page(H_SVM_PAGE_OUT, 0),
+      code: 'H_SUCCESS',
+      states: 'E.......',
+      migrates: false,
+    },
+    {
+      when: 'the page is shared',
+      lab: () => {
+        const lab = inStart();
+        lab.vm.svmPageIn(0, H_PAGE_IN_SHARED);
+        return lab;
+      },
+      call: page(H_SVM_PAGE_OUT, 0),
+      code: 'H_SUCCESS',
+      states: 'H.......',
+      migrates: false,
     },
     {
       when: 'the page is not secure: there is nothing to do',

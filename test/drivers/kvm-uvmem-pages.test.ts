@@ -4,6 +4,7 @@ import { ERAS } from '../../src/core/era.ts';
 import { MIGRATE_VMA_SELECT_SYSTEM } from '../../src/core/migrate/index.ts';
 import { NO_PAGE } from '../../src/core/units.ts';
 import { Dmirror } from '../../src/drivers/dmirror/index.ts';
+import { sendPageToUv } from '../../src/drivers/kvm-uvmem/migrate.ts';
 import { Pgmaplab } from '../../src/drivers/pgmaplab/index.ts';
 import { H_PAGE_IN_SHARED, hcallResultName } from '../../src/hw/svm-codes.ts';
 import { isMark, MARK, UvmemLab } from './kvm-uvmem-lab.ts';
@@ -263,6 +264,22 @@ describe('a page that is shared', () => {
     expect(lab.vm.guestLoad32(0)).toBe(8);
     lab.vm.guestStore32(0, 9);
     expect([lab.proc.load32(lab.at(0)), child.load32(lab.at(0))]).toEqual([9, MARK]);
+    lab.check();
+  });
+
+  it('is brought by the hypervisor when the guest touches it: to send a page to the ultravisor', () => {
+    const lab = new UvmemLab();
+    lab.secure();
+    lab.vm.share(0);
+    const send = (gfn: number): number => lab.machine.run(sendPageToUv(lab.vm, lab.gpa(gfn)));
+    expect(lab.calls(() => expect(send(0)).toBe(0))).toEqual(['UV_PAGE_IN 0']);
+    // No slot has the page; the process has none there; the ultravisor does not take it.
+    expect(lab.calls(() => expect(send(1000)).toBe(-14))).toEqual([]);
+    lab.unmap(0, 1);
+    expect(lab.calls(() => expect(send(0)).toBe(-14))).toEqual([]);
+    lab.proc.mmap({ pages: 1, addr: lab.at(0) });
+    lab.kvm.ultravisor.unregisterMemSlot(lab.vm.lpid, 0);
+    expect(lab.calls(() => expect(send(0)).toBe(-14))).toEqual(['UV_PAGE_IN -56']);
     lab.check();
   });
 

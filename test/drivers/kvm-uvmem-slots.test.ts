@@ -1,7 +1,9 @@
 // Memory slots: before, during and after a VM's way to secure mode.
 import { describe, expect, it } from 'vitest';
 import { VM_MERGEABLE } from '../../src/core/mm/vma.ts';
-import { hcallResultName } from '../../src/hw/svm-codes.ts';
+import { RESCHEDULE, type Task } from '../../src/core/sched/task.ts';
+import type { KvmVm } from '../../src/drivers/kvm-uvmem/index.ts';
+import { H_SVM_INIT_ABORT, H_SVM_INIT_DONE, hcallResultName } from '../../src/hw/svm-codes.ts';
 import { MARK, UvmemLab } from './kvm-uvmem-lab.ts';
 
 const EINVAL = -22;
@@ -56,7 +58,7 @@ describe('KVM_SET_USER_MEMORY_REGION', () => {
     const lab = new UvmemLab();
     lab.fill();
     lab.vm.guestLoad32(0);
-    expect(lab.kvm.mappingOf(lab.proc, lab.at(0))).toBe('r');
+    expect(lab.kvm.mappingOf(lab.proc, lab.at(0))).toBe('rw');
     expect(lab.vm.setMemoryRegion({ slot: 0, gfn: 0, pages: 0, address: 0 })).toBe(0);
     expect(lab.vm.guestLoad32(0)).toBe(-14);
     expect(lab.kvm.mappingOf(lab.proc, lab.at(0))).toBeNull();
@@ -202,6 +204,71 @@ describe('a slot that is added after H_SVM_INIT_START', () => {
   });
 });
 
+describe('a slot that is added and is no good', () => {
+  it('is there all the same, without a table, and the guest has no memory in it', () => {
+    const lab = new UvmemLab({ slot: false });
+    lab.fill();
+    lab.addSlot(0, 0, 2);
+    lab.secure();
+    lab.unmap(6, 8);
+    expect(lab.calls(() => lab.addSlot(1, 4, 4))).toEqual(['KVM_SET_USER_MEMORY_REGION 0']);
+    expect(lab.states()).toBe('SS ....');
+    expect(lab.vm.uvmemSlots.length).toBe(1);
+    expect(lab.vm.guestLoad32(lab.gpa(4))).toBe(-14);
+    expect(lab.proc.load32(lab.at(4))).toBe(MARK + 4);
+    lab.check();
+  });
+
+  it('is not even moved where only the ultravisor refuses it', () => {
+    const lab = new UvmemLab({ slot: false });
+    lab.fill();
+    lab.addSlot(0, 0, 2);
+    lab.secure();
+    allowMerging(lab);
+    lab.kvm.ultravisor.registerMemSlot(lab.vm.lpid, lab.gpa(5), lab.pageSize, 0, 9);
+    const calls = lab.calls(() => lab.addSlot(1, 4, 4));
+    expect(calls).toEqual(['UV_REGISTER_MEM_SLOT -55', 'KVM_SET_USER_MEMORY_REGION 0']);
+    expect(lab.states()).toBe('SS ....');
+    expect(mergeable(lab)).toEqual(['0-7']);
+    lab.check();
+  });
+});
+
+describe('a slot of a secure VM that is moved', () => {
+  /** Slot 0 of a secure VM, with shared page 0, is at guest page 100 now. */
+  function moved(): UvmemLab {
+    const lab = new UvmemLab();
+    lab.fill();
+    lab.secure();
+    lab.vm.share(0);
+    const slot = { slot: 0, gfn: 100, pages: 8, address: lab.buffer };
+    expect(lab.vm.setMemoryRegion(slot)).toBe(0);
+    return lab;
+  }
+
+  it('gives up its pages, and neither its table nor the ultravisor hears of its new place', () => {
+    const lab = moved();
+    expect(lab.states()).toBe('........');
+    expect(lab.kvm.pagesInUse).toBe(0);
+    expect(lab.vm.uvmemSlots.length).toBe(1);
+    expect(lab.vm.guestLoad32(lab.gpa(100))).toBe(-14);
+    // What the ultravisor has it keeps.
+    expect(lab.vm.guestLoad32(lab.gpa(1))).toBe(MARK + 1);
+    lab.check();
+  });
+
+  it('leaves no shared page behind that could be somebody else’s later', () => {
+    const lab = moved();
+    lab.unmap(0, 1);
+    const other = lab.machine.createProcess();
+    const address = other.mmap({ pages: 2 });
+    for (const i of [0, 1]) other.store32(address + i * lab.pageSize, 40 + i);
+    expect(lab.vm.guestStore32(0, 7)).toBe(-14);
+    expect([0, 1].map((i) => other.load32(address + i * lab.pageSize))).toEqual([40, 41]);
+    lab.check();
+  });
+});
+
 describe('a slot that is taken away from a secure VM', () => {
   it('gives up its pages and what they held', () => {
     const lab = new UvmemLab({ slot: false });
@@ -259,6 +326,20 @@ describe('KVM_PPC_SVM_OFF', () => {
     lab.check();
   });
 
+  it('stops at a hole in the process: the pages behind it stay secure', () => {
+    const lab = new UvmemLab();
+    lab.fill();
+    lab.secure();
+    lab.unmap(2, 3);
+    expect(lab.vm.svmOff()).toBe(0);
+    expect(lab.states()).toBe('..ESSSSS');
+    expect(lab.kvm.pagesInUse).toBe(5);
+    // There is nobody any more who could open them.
+    expect(lab.proc.load32(lab.at(3))).toBe(0);
+    expect(lab.states()).toBe('..EESSSS');
+    lab.check();
+  });
+
   it('waits for no vCPU', () => {
     const lab = new UvmemLab();
     lab.fill();
@@ -284,6 +365,60 @@ describe('KVM_PPC_SVM_OFF', () => {
     lab.check();
   });
 
+  it.each([
+    ['a hypercall', (vm: KvmVm) => vm.hcallTask(H_SVM_INIT_DONE)],
+    ['a hypercall of its own', (vm: KvmVm) => vm.hcallTask(H_SVM_INIT_ABORT, [], 'guest')],
+    ['an ultracall', (vm: KvmVm) => vm.esmTask()],
+  ])('nor for a vCPU in %s', (_, call) => {
+    const lab = new UvmemLab();
+    lab.vm.svmInitStart();
+    const results: number[] = [];
+    const { mmapLock } = lab.proc.mm;
+    lab.machine.run(mmapLock.write());
+    const vcpu = function* (): Task<void> {
+      yield* call(lab.vm);
+    };
+    lab.machine.spawn('vcpu', vcpu());
+    const manager = function* (): Task<void> {
+      results.push(yield* lab.vm.svmOffTask());
+      mmapLock.unlockWrite();
+    };
+    lab.machine.spawn('manager', manager());
+    lab.machine.runAll();
+    expect(results).toEqual([-16]);
+    lab.check();
+  });
+
+  it('makes a vCPU wait that wants to run meanwhile', () => {
+    const lab = new UvmemLab();
+    lab.fill();
+    lab.secure();
+    lab.vm.svmPageOut(0);
+    const results: number[] = [];
+    const { mmapLock } = lab.proc.mm;
+    lab.machine.run(mmapLock.write());
+    const manager = function* (): Task<void> {
+      results.push(yield* lab.vm.svmOffTask());
+    };
+    lab.machine.spawn('manager', manager());
+    const vcpu = function* (): Task<void> {
+      yield RESCHEDULE;
+      lab.machine.spawn('holder', holder());
+      results.push(yield* lab.vm.guestStoreTask(0, 7));
+    };
+    const holder = function* (): Task<void> {
+      yield RESCHEDULE;
+      mmapLock.unlockWrite();
+    };
+    lab.machine.spawn('vcpu', vcpu());
+    lab.machine.runAll();
+    // The guest was secure when it wanted to store, and is a normal one when it does.
+    expect(results).toEqual([0, 0]);
+    expect(lab.proc.load32(lab.at(0))).toBe(7);
+    expect(lab.kvm.pagesInUse).toBe(0);
+    lab.check();
+  });
+
   it('fails where the ultravisor does not end the guest', () => {
     const lab = new UvmemLab().secure();
     lab.kvm.ultravisor.svmTerminate(lab.vm.lpid);
@@ -298,6 +433,11 @@ describe('the end of a VM', () => {
     expect(lab.calls(() => lab.vm.close())).toEqual(['UV_SVM_TERMINATE 0']);
     expect(lab.kvm.vms).toEqual([]);
     lab.vm.close();
+    // Nothing can be asked of it any more.
+    const region = { slot: 1, gfn: 100, pages: 1, address: lab.buffer };
+    expect([lab.vm.setMemoryRegion(region), lab.vm.svmOff()]).toEqual([EINVAL, EINVAL]);
+    expect(hcallResultName(lab.vm.svmInitStart())).toBe('H_PARAMETER');
+    expect(hcallResultName(lab.vm.esm())).toBe('H_PARAMETER');
     const normal = new UvmemLab();
     expect(normal.calls(() => normal.vm.close())).toEqual([]);
     expect(lab.vm.guestLoad32(0)).toBe(-14);

@@ -1,7 +1,13 @@
 // The state tables of a VM and of a guest page, cell by cell, quirks included.
 import { describe, expect, it } from 'vitest';
+import { RESCHEDULE, type Task } from '../../src/core/sched/task.ts';
 import { KvmUvmem } from '../../src/drivers/kvm-uvmem/index.ts';
-import { H_PAGE_IN_SHARED, hcallResultName } from '../../src/hw/svm-codes.ts';
+import {
+  H_PAGE_IN_SHARED,
+  H_SVM_INIT_ABORT,
+  H_SVM_INIT_DONE,
+  hcallResultName,
+} from '../../src/hw/svm-codes.ts';
 import { MARK, UvmemLab } from './kvm-uvmem-lab.ts';
 
 /** A VM in each state. */
@@ -91,6 +97,18 @@ describe('a VM whose H_SVM_INIT_START failed', () => {
     expect(() => fresh.proc.load32(fresh.at(0))).toThrow(/10000 times/);
   });
 
+  it('keeps what it wrote meanwhile when it becomes secure after all', () => {
+    const lab = new UvmemLab({ secureGuest: false });
+    lab.vm.svmInitStart();
+    expect(hcallResultName(lab.vm.svmPageIn(0))).toBe('H_SUCCESS');
+    lab.proc.dontneed(lab.at(0), lab.pageSize);
+    expect(lab.vm.guestStore32(0, 5)).toBe(0);
+    lab.vm.enableSecureGuest();
+    lab.secure();
+    expect(lab.vm.guestLoad32(0)).toBe(5);
+    lab.check();
+  });
+
   it('gets out of it by H_SVM_INIT_ABORT', () => {
     const lab = new UvmemLab({ secureGuest: false });
     lab.vm.svmInitStart();
@@ -154,6 +172,18 @@ describe('states of a guest page', () => {
     lab.check();
   });
 
+  it('of a secure VM all end with it', () => {
+    const lab = new UvmemLab();
+    lab.fill();
+    lab.secure();
+    lab.vm.svmPageOut(1);
+    lab.vm.share(2);
+    expect(lab.states()).toBe('SEHSSSSS');
+    expect(lab.vm.svmOff()).toBe(0);
+    expect(lab.states()).toBe('........');
+    lab.check();
+  });
+
   it.each([4096, 65_536])('abort leaves the contents as they were (pages of %i)', (pageSize) => {
     for (const before of ['S', 'E', '.'] as const) {
       const lab = new UvmemLab({ pageSize });
@@ -189,6 +219,61 @@ describe('states of a guest page', () => {
     expect(lab.states()).toBe('SSHHHSSS');
     expect(lab.vm.unshareAll()).toBe(0);
     expect(lab.states()).toBe('SSSSSSSS');
+    lab.check();
+  });
+});
+
+describe('an abort beside H_SVM_INIT_DONE', () => {
+  const SECRET = 0x7777_0001;
+
+  /** One vCPU begins `first`; while it waits for the address space, another goes on to `second`. */
+  function race(first: number, second: number): { lab: UvmemLab; results: string[] } {
+    const lab = new UvmemLab();
+    lab.fill();
+    lab.vm.svmInitStart();
+    for (let gfn = 0; gfn < 8; gfn++) lab.vm.svmPageIn(gfn);
+    const results: string[] = [];
+    const { mmapLock } = lab.proc.mm;
+    lab.machine.run(mmapLock.write());
+    const vcpu = function* (call: number): Task<void> {
+      results.push(hcallResultName(yield* lab.vm.hcallTask(call)));
+    };
+    lab.machine.spawn('first', vcpu(first));
+    const next = function* (): Task<void> {
+      yield RESCHEDULE;
+      mmapLock.unlockWrite();
+      yield* vcpu(second);
+      if (lab.vm.state === 'secure') yield* lab.vm.guestStoreTask(lab.gpa(7), SECRET);
+    };
+    lab.machine.spawn('second', next());
+    lab.machine.runAll();
+    lab.check();
+    return { lab, results };
+  }
+
+  it('goes first, or not at all: no secret comes home in the clear', () => {
+    const { lab, results } = race(H_SVM_INIT_ABORT, H_SVM_INIT_DONE);
+    expect(results).toEqual(['H_PARAMETER', 'H_UNSUPPORTED']);
+    expect(lab.hostSees((word) => word === SECRET)).toBe(false);
+    expect(lab.states()).toBe('........');
+    expect(lab.vm.guestLoad32(0)).toBe(MARK);
+  });
+
+  it('comes too late when that is under way', () => {
+    const { lab, results } = race(H_SVM_INIT_DONE, H_SVM_INIT_ABORT);
+    expect(results).toEqual(['H_SUCCESS', 'H_STATE']);
+    expect(lab.hostSees((word) => word === SECRET)).toBe(false);
+    expect(lab.vm.guestLoad32(lab.gpa(7))).toBe(SECRET);
+  });
+
+  it('and out of place, it brings secrets home sealed', () => {
+    const lab = new UvmemLab().secure();
+    for (let gfn = 0; gfn < 8; gfn++) lab.vm.guestStore32(lab.gpa(gfn), SECRET);
+    // The hypervisor forgets that the guest is secure; the ultravisor does not.
+    expect(hcallResultName(lab.vm.svmInitStart())).toBe('H_PARAMETER');
+    expect(hcallResultName(lab.vm.svmInitAbort())).toBe('H_PARAMETER');
+    expect(lab.states()).toBe('........');
+    expect(lab.hostSees((word) => word === SECRET)).toBe(false);
     lab.check();
   });
 });

@@ -10,6 +10,7 @@ import {
   type SvmBind,
 } from '../../src/drivers/nouveau/index.ts';
 import { migrateVma } from '../../src/drivers/nouveau/migrate.ts';
+import { GPU_PTE_VALID, GPU_PTE_VRAM, GPU_PTE_WRITE } from '../../src/hw/gpu-page-table.ts';
 import { GpuLab } from './nouveau-lab.ts';
 
 const HEADER: number = bindHeader();
@@ -178,11 +179,15 @@ describe('8.4 per page', () => {
     expect(lab.gpu.engine.done).toBe(2);
   });
 
-  it('maps writable what was writable', () => {
+  it('maps writable what was writable, in VRAM and not for atomics', () => {
     const lab = new GpuLab();
     const va = lab.buffer(1, 5);
     lab.bind(va, 1);
     expect(lab.mappings(va, 1)).toEqual(['rw']);
+    expect(lab.gpu.entryAt(lab.proc, va)).toEqual({
+      page: lab.pageAt(va),
+      flags: GPU_PTE_VALID | GPU_PTE_VRAM | GPU_PTE_WRITE,
+    });
   });
 
   it('maps holes, the zero page and read-only pages for reading only', () => {

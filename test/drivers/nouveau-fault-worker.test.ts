@@ -42,7 +42,7 @@ describe('8.7 taking entries from the buffer', () => {
     expect(lab.gpu.gpu.faultBuffer.get).toBe(9 % 4);
   });
 
-  it('passes over an entry that is not valid', () => {
+  it('passes over an entry that is not valid, and warns of it', () => {
     const lab = new GpuLab();
     const va = lab.buffer(2, 5);
     const { inst } = lab.file.channel!.instance;
@@ -52,6 +52,7 @@ describe('8.7 taking entries from the buffer', () => {
     ]);
     expect(served).toEqual([[lab.at(va, 1), 'read', 0]]);
     expect(lab.mappings(va, 2)).toEqual([null, 'rw']);
+    expect(lab.gpu.warnings).toEqual(['entry 0 of the fault buffer is not valid']);
   });
 
   it('does nothing where there is nothing', () => {
@@ -157,7 +158,11 @@ describe('8.7 whose fault', () => {
     const lab = new GpuLab();
     const va = lab.buffer(1, 5);
     lab.proc.mm.alive = false;
-    expect(lab.file.execute([access('read', va)])).toEqual({ ret: -22, results: [-1] });
+    const events = lab.eventsOf(() => {
+      expect(lab.file.execute([access('read', va)])).toEqual({ ret: -22, results: [-1] });
+    });
+    // Without so much as a try to serve it.
+    expect(events.map(({ kind }) => kind)).not.toContain('device_fault');
     lab.proc.mm.alive = true;
   });
 });
@@ -216,6 +221,22 @@ describe('8.7 groups', () => {
     expect(replays).toEqual([2, 1]);
     expect(lab.proc.load32(va)).toBe(7);
     lab.verify();
+  });
+
+  it('of a page that cannot be served is judged by the entry that was made before it', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(1, 5);
+    const bad = lab.at(va, 1);
+    const served = inject(lab, [
+      [va, READ],
+      [bad, READ],
+      [bad, READ],
+    ]);
+    expect(served).toEqual([
+      [va, 'read', 0],
+      [bad, 'read', -14],
+    ]);
+    expect(lab.file.channel!.instance.dead).toBe(true);
   });
 
   it('takes many faults of one page for one', () => {
@@ -331,8 +352,20 @@ describe('8.7 the outcome', () => {
     lab.bind(va, 1);
     const child = lab.proc.fork();
     expect(lab.file.execute([access('write', va, 6)])).toEqual({ ret: -16, results: [-1] });
+    // It took its time, so that others could have got on.
+    expect(lab.machine.scheduler.nowNs).toBeGreaterThan(200_000);
     expect(lab.owners(va, 1)).toEqual(['nouveau0']);
     expect(child.load32(va)).toBe(5);
+    lab.verify();
+  });
+
+  it('is not endless because a page faults in job after job', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(1);
+    for (let job = 0; job < 300; job++) {
+      lab.proc.dontneed(va, PAGE_SIZE);
+      expect(lab.file.execute([access('read', va)])).toEqual({ ret: 0, results: [0] });
+    }
     lab.verify();
   });
 

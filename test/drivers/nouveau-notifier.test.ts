@@ -295,6 +295,26 @@ describe('8.6 SVM init', () => {
     expect(file.svmInit()).toBe(-EINVAL);
   });
 
+  const windows: readonly (readonly [string, Va, number, number])[] = [
+    ['ends at 2^49', 2 ** 49 - PAGE_SIZE, PAGE_SIZE, 0],
+    ['is all there is', 0, 2 ** 49, 0],
+    ['ends beyond 2^49', 2 ** 49 - PAGE_SIZE, 2 * PAGE_SIZE, -EINVAL],
+    ['starts beyond 2^49', 2 ** 50, 0, -EINVAL],
+    ['wraps', -PAGE_SIZE, 2 * PAGE_SIZE, -EINVAL],
+    ['is of negative size', PAGE_SIZE, -PAGE_SIZE, -EINVAL],
+    ['is no number', Number.NaN, 0, -EINVAL],
+  ];
+
+  it.each(windows)('an unmanaged window that %s', (_, unmanagedAddr, unmanagedSize, ret) => {
+    const lab = new GpuLab();
+    const proc = lab.machine.createProcess();
+    const file = lab.gpu.open(proc, { svm: false });
+    expect(file.svmInit({ unmanagedAddr, unmanagedSize })).toBe(ret);
+    expect(proc.mm.notifiers.wholeSpace.size).toBe(ret === 0 ? 1 : 0);
+    // A call that was refused leaves nothing behind that the next one could trip over.
+    expect(file.svmInit()).toBe(ret === 0 ? -EBUSY : 0);
+  });
+
   it('-ENODEV where the GPU is gone', () => {
     const lab = new GpuLab();
     const file = lab.gpu.open(lab.machine.createProcess(), { svm: false });

@@ -8,6 +8,7 @@ import {
   Language,
   OwnershipMap,
   ownershipTable,
+  ProgramError,
   ProgramRunner,
   parsePrograms,
   type Result,
@@ -59,7 +60,9 @@ describe('device nouveau', () => {
   });
 
   it.each(['vram 100KiB', 'faults 1', 'faults 70000', 'shiny'])('refuses %s', (option) => {
-    expect(() => parse([`machine era v6.1 ram 16MiB`, `device nouveau ${option}`])).toThrow();
+    expect(() => parse([`machine era v6.1 ram 16MiB`, `device nouveau ${option}`])).toThrow(
+      ProgramError,
+    );
   });
 });
 
@@ -109,7 +112,9 @@ describe('operations', () => {
 
   it.each(['x0', 'r', 'r0,', '', 'r0;w1', 'r65536', 'R0'])('refuse the list "%s"', (list) => {
     const lines = ['program a', 'mmap 0 1 anon rw', `gpu_access 0 0 ${list}`, 'end'];
-    expect(() => parse(['machine era v6.1 ram 16MiB', 'device nouveau', ...lines])).toThrow();
+    expect(() => parse(['machine era v6.1 ram 16MiB', 'device nouveau', ...lines])).toThrow(
+      ProgramError,
+    );
   });
 
   it('say why a channel died, and get a new one', () => {

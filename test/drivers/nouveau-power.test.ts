@@ -48,6 +48,34 @@ describe('8.8 suspend and resume', () => {
     lab.verify();
   });
 
+  it('comes after the faults that are being served', () => {
+    const lab = new GpuLab({ gpus: 2, copyLatencyNs: 1000 });
+    const va = lab.buffer(1, 5);
+    lab.bind(va, 1, lab.files[1]);
+    const startNs = lab.machine.scheduler.nowNs;
+    let done: Execution | null = null;
+    lab.machine.spawn(
+      'job',
+      (function* (): Task<void> {
+        done = yield* lab.file.executeTask([{ kind: 'read', va }]);
+      })(),
+    );
+    lab.machine.spawn(
+      'sleeper',
+      (function* (): Task<void> {
+        yield new Delay(100);
+        expect(lab.gpu.gpu.stalled).toBe(1);
+        expect(yield* lab.gpu.suspendTask()).toBe(0);
+        expect(lab.machine.scheduler.nowNs - startNs).toBe(1000);
+        expect(lab.gpu.gpu.stalled).toBe(0);
+      })(),
+    );
+    lab.machine.runAll();
+    expect(done).toEqual({ ret: 0, results: [5] });
+    expect(lab.gpu.suspended).toBe(true);
+    lab.verify();
+  });
+
   it('serves faults that came meanwhile once it is awake', () => {
     const lab = new GpuLab();
     const va = lab.buffer(1, 5);
@@ -214,6 +242,17 @@ describe('8.8 fini', () => {
     lab.verify();
   });
 
+  it('begins with the chunk that was taken last', () => {
+    const lab = new GpuLab({ vramBytes: 4 * MiB });
+    const va = lab.buffer(514, 5);
+    lab.bind(va, 514);
+    lab.gpu.engine.failAfter(1);
+    expect(lab.gpu.remove()).toBe(0);
+    // Page 513 is the lowest that the second chunk gave out, page 511 that of the first.
+    expect([511, 512, 513].map((i) => lab.proc.load32(lab.at(va, i)))).toEqual([516, 517, 0]);
+    lab.verify();
+  });
+
   it('leaves a page that somebody holds, warns of it, and then waits for it', () => {
     const lab = new GpuLab();
     const va = lab.buffer(1, 5);
@@ -240,10 +279,29 @@ describe('8.8 fini', () => {
     const lab = new GpuLab({ ramBytes: 64 * KiB });
     const va = lab.buffer(16, 5);
     lab.bind(va, 2);
-    const filler = lab.buffer(2, 9);
+    lab.buffer(2, 9);
     expect(codeOf(() => lab.proc.load32(va))).toBe('refault-livelock');
-    expect(errorOf(() => lab.gpu.remove()).message).toContain('a free page of RAM');
-    expect(filler).toBeGreaterThan(0);
+    const { code, message } = errorOf(() => lab.gpu.remove());
+    expect(code).toBe('deadlock');
+    expect(message).toContain('a free page of RAM to empty nouveau0 into');
+  });
+
+  it('waits for RAM that comes late', () => {
+    const lab = new GpuLab({ ramBytes: 64 * KiB });
+    const va = lab.buffer(16, 5);
+    lab.bind(va, 2);
+    const filler = lab.buffer(2, 9);
+    lab.machine.spawn(
+      'user',
+      (function* (): Task<void> {
+        yield new Delay(500_000_000);
+        yield* lab.proc.munmapTask(filler, 2 * PAGE_SIZE);
+      })(),
+    );
+    expect(lab.gpu.remove()).toBe(0);
+    expect(lab.owners(va, 2)).toEqual(['system', 'system']);
+    expect(lab.proc.load32(lab.at(va, 1))).toBe(6);
+    lab.verify();
   });
 
   it('does not mind pins, which had brought the page home before', () => {

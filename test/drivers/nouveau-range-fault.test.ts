@@ -1,6 +1,7 @@
 // What one fault of the GPU comes to: facts 8.7, the range fault and the atomic fault.
 
 import { describe, expect, it } from 'vitest';
+import { ENOMEM } from '../../src/core/errno.ts';
 import type { NotifierRange, NotifyEvent } from '../../src/core/hmm/notifier.ts';
 import { PTE_DEVICE_EXCLUSIVE, PTE_PRESENT, PTE_WRITE } from '../../src/core/mm/pte.ts';
 import { Delay, type Task } from '../../src/core/sched/task.ts';
@@ -162,6 +163,18 @@ describe('8.7 the range fault', () => {
     expect(roundsWhile('clear', 'nobody')).toBe(2);
     expect(roundsWhile('migrate', 'itself')).toBe(2);
     expect(roundsWhile('exclusive', 'itself')).toBe(1);
+  });
+
+  it.each(['read', 'atomic'] as const)('of a %s answers what its notifier answers', (kind) => {
+    const lab = new GpuLab();
+    const va = lab.buffer(1, 5);
+    const { notifiers } = lab.proc.mm;
+    const { insert } = notifiers;
+    notifiers.insert = () => -ENOMEM;
+    expect(lab.file.execute([access(kind, va)])).toEqual({ ret: -ENOMEM, results: [-1] });
+    notifiers.insert = insert;
+    expect(lab.mappings(va, 1)).toEqual([null]);
+    lab.verify();
   });
 
   it('removes its notifier, whatever happens', () => {

@@ -133,6 +133,7 @@ describe('the ring', () => {
           ring.get = (ring.get + 1) % entries;
         }
         expect([ring.pending, ring.overflows]).toEqual([queue.length, dropped]);
+        expect(ring.full).toBe(queue.length === entries - 1);
       }
     });
     fc.assert(property);

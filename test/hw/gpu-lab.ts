@@ -1,6 +1,7 @@
 // A GPU whose driver is the test itself.
 
 import { Machine, type MachineOptions } from '../../src/core/machine.ts';
+import type { Owner } from '../../src/core/pagemap/pagemap.ts';
 import { Delay, type Task } from '../../src/core/sched/task.ts';
 import type { Page } from '../../src/core/units.ts';
 import { BusMaster } from '../../src/hw/bus.ts';
@@ -17,8 +18,19 @@ import { owner, ramPage } from './lab.ts';
 export const PAGE = 4096;
 export const KINDS: readonly GpuAccessKind[] = ['read', 'write', 'atomic', 'prefetch'];
 
+export interface Lab {
+  readonly machine: Machine;
+  readonly gpu: Gpu;
+  /** Whose memory the GPU reaches. */
+  readonly self: Owner;
+  /** A page of RAM whose first word is `value`. */
+  ram(value: number): Page;
+  /** How often the GPU interrupted. */
+  interrupts(): number;
+}
+
 /** A GPU whose driver is the test: nothing happens at an interrupt but that it is counted. */
-export function lab({ entries = 8, ...options }: MachineOptions & { entries?: number } = {}) {
+export function lab({ entries = 8, ...options }: MachineOptions & { entries?: number } = {}): Lab {
   const machine = new Machine(options);
   const self = owner('gpu0');
   let interrupts = 0;
@@ -32,12 +44,10 @@ export function lab({ entries = 8, ...options }: MachineOptions & { entries?: nu
     machine,
     gpu,
     self,
-    ram: (value: number): Page => ramPage(machine, value),
-    interrupts: (): number => interrupts,
+    ram: (value) => ramPage(machine, value),
+    interrupts: () => interrupts,
   };
 }
-
-export type Lab = ReturnType<typeof lab>;
 
 /** What came of accesses that were issued: null until all of them are done. */
 export interface Issued {

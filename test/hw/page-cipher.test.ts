@@ -1,13 +1,10 @@
 // How pages are sealed, and the names of calls and codes.
 import { describe, expect, it } from 'vitest';
 import { PageCipher } from '../../src/hw/page-cipher.ts';
-import {
-  H_SVM_PAGE_IN,
-  hcallResultName,
-  svmCallName,
-  UV_PAGE_IN,
-  ucallResultName,
-} from '../../src/hw/svm-codes.ts';
+import * as codes from '../../src/hw/svm-codes.ts';
+
+const { hcallResultName, svmCallName, ucallResultName } = codes;
+const numbers: ReadonlyMap<string, unknown> = new Map(Object.entries(codes));
 
 describe('the cipher', () => {
   const words = Uint32Array.from({ length: 1024 }, (_, i) => i * 3);
@@ -49,9 +46,20 @@ describe('the cipher', () => {
     expect(cipher.open(first, place)).toEqual(new Uint32Array(1024));
   });
 
-  it('is the same in every run', () => {
+  it('is the same in every run, here and elsewhere', () => {
     const [one, two] = [new PageCipher(3, 4), new PageCipher(3, 4)];
-    expect(one.seal(words, 1024, place)).toEqual(two.seal(words, 1024, place));
+    const sealed = one.seal(words, 1024, place);
+    expect(sealed).toEqual(two.seal(words, 1024, place));
+    expect([...sealed.words.subarray(0, 2), sealed.tag.length]).toEqual([
+      470_304_241, 2_708_142_036, 16,
+    ]);
+  });
+
+  it('never uses a nonce twice under one key: guests differ in their keys', () => {
+    const sealed = (lpid: number, generation: number): string =>
+      new PageCipher(lpid, generation).seal(words, 1024, place).words.subarray(0, 4).join();
+    const lives = [1, 2, 3].flatMap((lpid) => [0, 1, 2, 2 ** 32].map((life) => sealed(lpid, life)));
+    expect(new Set(lives).size).toBe(lives.length);
   });
 
   it('tells addresses beyond 4 GiB apart', () => {
@@ -63,15 +71,51 @@ describe('the cipher', () => {
 });
 
 describe('names and numbers', () => {
-  it('are those of the kernel', () => {
-    expect(svmCallName(H_SVM_PAGE_IN)).toBe('H_SVM_PAGE_IN');
-    expect(svmCallName(UV_PAGE_IN)).toBe('UV_PAGE_IN');
+  it.each([
+    ['H_SVM_PAGE_IN', 0xef00],
+    ['H_SVM_PAGE_OUT', 0xef04],
+    ['H_SVM_INIT_START', 0xef08],
+    ['H_SVM_INIT_DONE', 0xef0c],
+    ['H_SVM_INIT_ABORT', 0xef14],
+    ['UV_WRITE_PATE', 0xf104],
+    ['UV_ESM', 0xf110],
+    ['UV_RETURN', 0xf11c],
+    ['UV_REGISTER_MEM_SLOT', 0xf120],
+    ['UV_UNREGISTER_MEM_SLOT', 0xf124],
+    ['UV_PAGE_IN', 0xf128],
+    ['UV_PAGE_OUT', 0xf12c],
+    ['UV_SHARE_PAGE', 0xf130],
+    ['UV_UNSHARE_PAGE', 0xf134],
+    ['UV_UNSHARE_ALL_PAGES', 0xf140],
+    ['UV_PAGE_INVAL', 0xf138],
+    ['UV_SVM_TERMINATE', 0xf13c],
+  ])('of %s are those of the kernel', (name, number) => {
+    expect(numbers.get(name)).toBe(number);
+    expect(svmCallName(number)).toBe(name);
+  });
+
+  it.each([
+    ['SUCCESS', 0],
+    ['BUSY', 1],
+    ['FUNCTION', -2],
+    ['PARAMETER', -4],
+    ['AUTHORITY', -10],
+    ['PERMISSION', -11],
+    ['P2', -55],
+    ['P3', -56],
+    ['P4', -57],
+    ['P5', -58],
+    ['UNSUPPORTED', -67],
+    ['STATE', -75],
+  ])('of what returns %s are those of the kernel', (name, number) => {
+    expect(numbers.get(`H_${name}`)).toBe(number);
+    expect(hcallResultName(number)).toBe(`H_${name}`);
+    expect(ucallResultName(number)).toBe(`U_${name}`);
+  });
+
+  it('are told of what has none, too', () => {
+    expect(numbers.get('H_PAGE_IN_SHARED')).toBe(1);
     expect(svmCallName(1)).toBe('call 0x1');
-    expect([H_SVM_PAGE_IN, UV_PAGE_IN]).toEqual([0xef00, 0xf128]);
-    expect(hcallResultName(-75)).toBe('H_STATE');
-    expect(hcallResultName(-67)).toBe('H_UNSUPPORTED');
-    expect(ucallResultName(-4)).toBe('U_PARAMETER');
-    expect(ucallResultName(-58)).toBe('U_P5');
     expect(hcallResultName(-1234)).toBe('H_-1234');
   });
 });

@@ -186,7 +186,9 @@ describe('UV_PAGE_OUT', () => {
   it('has nothing to give a second time', () => {
     lab.runningGuest();
     const first = lab.out(0);
-    expect(lab.wordsOf(lab.out(0)).every((word) => word === 0)).toBe(true);
+    const second = lab.ramPage(77);
+    expect(lab.uv.pageOut(LPID, ra(second), 0, 0, SHIFT)).toBe(U_SUCCESS);
+    expect(lab.wordsOf(second).every((word) => word === 0)).toBe(true);
     expect(lab.uv.pageIn(LPID, ra(first), 0, 0, SHIFT)).toBe(U_SUCCESS);
   });
 });
@@ -291,6 +293,23 @@ describe('the guest', () => {
     lab.out(0);
     busy = 100;
     expect(lab.run(lab.uv.load32(LPID, 0))).toBe(H_PARAMETER);
+  });
+
+  it('asks again also for a page that was tampered with once', () => {
+    lab.runningGuest();
+    const sealed = lab.out(0);
+    const { pages } = lab.machine.kernel;
+    let busy = 0;
+    lab.host.answers.set(H_SVM_PAGE_IN, ([gpa]) => {
+      if (busy-- > 0) return H_PARAMETER;
+      const result = lab.uv.pageIn(LPID, ra(sealed), gpa!, 0, SHIFT);
+      return result === U_SUCCESS ? H_SUCCESS : H_PARAMETER;
+    });
+    pages.write32(sealed, 0, pages.read32(sealed, 0) ^ 1);
+    expect(lab.run(lab.uv.load32(LPID, 0))).toBe(H_PARAMETER);
+    pages.write32(sealed, 0, pages.read32(sealed, 0) ^ 1);
+    busy = 2;
+    expect(lab.run(lab.uv.load32(LPID, 0))).toBe(100_000);
   });
 
   it('does not run before it is secure, nor after its end', () => {

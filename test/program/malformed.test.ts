@@ -323,8 +323,16 @@ const HEADER: readonly Case[] = [
     'machine ram 1025KiB\n',
     `1: expected ${RAM}; found "1025KiB"`,
   ],
-  ['no driver', 'device\n', `1: expected a driver: dmirror or pgmaplab; found ${END}`],
-  ['an unknown driver', 'device gpu\n', '1: expected a driver: dmirror or pgmaplab; found "gpu"'],
+  [
+    'no driver',
+    'device\n',
+    `1: expected a driver: dmirror, pgmaplab, nouveau or kvm-uvmem; found ${END}`,
+  ],
+  [
+    'an unknown driver',
+    'device gpu\n',
+    '1: expected a driver: dmirror, pgmaplab, nouveau or kvm-uvmem; found "gpu"',
+  ],
   [
     'an unknown option',
     'device dmirror vram 1GiB\n',

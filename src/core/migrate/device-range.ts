@@ -3,12 +3,12 @@
  * who maps it. Reference: mm/migrate_device.c of Linux 6.1.
  */
 import { EBUSY } from '../errno.ts';
-import type { MigrateInfo } from '../events/types.ts';
+import type { MigrateCause, MigrateInfo } from '../events/types.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Task } from '../sched/task.ts';
 import { NO_PAGE, type Page } from '../units.ts';
 import { finalizePages } from './finalize.ts';
-import { countMigrated, tellHomes } from './outcome.ts';
+import { countArrived, tellHomes } from './outcome.ts';
 import { movePages } from './pages.ts';
 import { unmapPages } from './unmap.ts';
 import { MIGRATE_PFN_MIGRATE, migratePfn, migratePfnPage } from './words.ts';
@@ -26,7 +26,8 @@ export function* migrateDeviceRange(
   const { pages } = kernel;
   const { refcount } = pages;
   const { events } = kernel;
-  if (events.listening) beginEvent(kernel, src, first, count);
+  const info = events.listening ? beginEvent(kernel, src, first, count, 'evict') : null;
+  if (info !== null) events.migratePhase(info, 'collect', 'begin');
   const free = pages.freeDevicePageRefs;
   for (let i = 0; i < count; i++) {
     const page = first + i;
@@ -37,37 +38,58 @@ export function* migrateDeviceRange(
       src[i] = (migratePfn(page) | MIGRATE_PFN_MIGRATE) >>> 0;
     }
   }
+  if (info !== null) {
+    events.migratePhase(info, 'collect', 'end');
+    events.migratePhase(info, 'unmap', 'begin');
+  }
   const selected = yield* unmapPages(kernel, src, count, NO_PAGE);
-  if (selected === 0) endEvent(kernel, src, count, 0);
+  if (info !== null) {
+    events.migratePhase(info, 'unmap', 'end');
+    if (selected === 0) endEvent(kernel, src, 0, 0);
+    else events.migratePhase(info, 'alloc_copy', 'begin');
+  }
   return 0;
 }
 
-function beginEvent(kernel: Kernel, src: Uint32Array, first: Page, count: number): void {
+function beginEvent(
+  kernel: Kernel,
+  src: Uint32Array,
+  first: Page,
+  count: number,
+  cause: MigrateCause,
+): MigrateInfo | null {
   const pagemap = kernel.pages.pagemapOf(first);
-  if (pagemap === null) return;
+  if (pagemap === null) return null;
   const start = pagemap.start + (first - pagemap.firstPage) * kernel.pageSize;
   const end = start + count * kernel.pageSize;
   const { owner } = pagemap;
-  const info: MigrateInfo = { mm: null, start, end, pages: count, owner, cause: 'evict' };
+  const info: MigrateInfo = { mm: null, start, end, pages: count, owner, cause };
   kernel.deviceMigrations.set(src, info);
   kernel.events.migrateBegin(info);
+  return info;
 }
 
-function endEvent(kernel: Kernel, src: Uint32Array, count: number, selected: number): void {
+function endEvent(kernel: Kernel, src: Uint32Array, selected: number, migrated: number): void {
   const info = kernel.deviceMigrations.get(src);
   if (info === undefined) return;
   kernel.deviceMigrations.delete(src);
-  kernel.events.migrateEnd(info, selected, countMigrated(src, count));
+  kernel.events.migrateEnd(info, selected, migrated);
 }
 
 /** migrate_device_pages. */
-export function migrateDevicePages(
+export function* migrateDevicePages(
   kernel: Kernel,
   src: Uint32Array,
   dst: Uint32Array,
   count: number,
 ): Task<void> {
-  return movePages(kernel, src, dst, count, null);
+  const info = kernel.deviceMigrations.get(src);
+  if (info !== undefined) {
+    kernel.events.migratePhase(info, 'alloc_copy', 'end');
+    kernel.events.migratePhase(info, 'pages', 'begin');
+  }
+  yield* movePages(kernel, src, dst, count, null);
+  if (info !== undefined) kernel.events.migratePhase(info, 'pages', 'end');
 }
 
 /** migrate_device_finalize. */
@@ -83,8 +105,13 @@ export function migrateDeviceFinalize(
     tellHomes(kernel, info, src, dst, count);
     for (let i = 0; i < count; i++) if (migratePfnPage(src[i]!) !== NO_PAGE) selected++;
   }
+  if (info !== undefined) {
+    kernel.events.migratePhase(info, 'alloc_copy', 'end');
+    kernel.events.migratePhase(info, 'finalize', 'begin');
+  }
   finalizePages(kernel, src, dst, count);
-  endEvent(kernel, src, count, selected);
+  if (info !== undefined) kernel.events.migratePhase(info, 'finalize', 'end');
+  if (info !== undefined) endEvent(kernel, src, selected, countArrived(src, dst, count));
 }
 
 /**
@@ -96,16 +123,24 @@ export function* migrateDeviceCoherentPage(kernel: Kernel, page: Page): Task<num
   if (!pages.tryLock(page)) yield* pages.lock(page);
   const src = new Uint32Array([(migratePfn(page) | MIGRATE_PFN_MIGRATE) >>> 0]);
   const dst = new Uint32Array(1);
-  yield* unmapPages(kernel, src, 1, NO_PAGE);
-  if ((src[0]! & MIGRATE_PFN_MIGRATE) === 0) return -EBUSY;
+  const { events } = kernel;
+  const info = events.listening ? beginEvent(kernel, src, page, 1, 'pin') : null;
+  if (info !== null) events.migratePhase(info, 'unmap', 'begin');
+  const selected = yield* unmapPages(kernel, src, 1, NO_PAGE);
+  if (info !== null) events.migratePhase(info, 'unmap', 'end');
+  if (selected === 0) {
+    endEvent(kernel, src, 0, 0);
+    return -EBUSY;
+  }
+  if (info !== null) events.migratePhase(info, 'alloc_copy', 'begin');
   const fresh = pages.allocate();
   if (fresh !== NO_PAGE) {
     pages.tryLock(fresh);
     dst[0] = migratePfn(fresh);
   }
-  yield* movePages(kernel, src, dst, 1, null);
+  yield* migrateDevicePages(kernel, src, dst, 1);
   const moved = (src[0]! & MIGRATE_PFN_MIGRATE) !== 0;
   if (moved) pages.copyContents(fresh, page);
-  finalizePages(kernel, src, dst, 1);
+  migrateDeviceFinalize(kernel, src, dst, 1);
   return moved ? 0 : -EBUSY;
 }

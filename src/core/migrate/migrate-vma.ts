@@ -18,7 +18,7 @@ import type { Task } from '../sched/task.ts';
 import { NO_PAGE, type Page, type Va } from '../units.ts';
 import { collect } from './collect.ts';
 import { finalizePages } from './finalize.ts';
-import { countMigrated, tellHomes } from './outcome.ts';
+import { countArrived, tellHomes } from './outcome.ts';
 import { movePages } from './pages.ts';
 import { unmapPages } from './unmap.ts';
 
@@ -39,7 +39,7 @@ export interface MigrateVmaOptions {
   readonly flags: number;
   /** The device page a CPU fault holds a reference on; NO_PAGE otherwise (since v6.1). */
   readonly faultPage?: Page;
-  /** For events. */
+  /** For events; `cpu_fault` where there is a fault page, else `unknown`, unless given. */
   readonly cause?: MigrateCause;
   /** Who migrates, for events; `pgmapOwner` unless given. */
   readonly by?: Owner;
@@ -75,7 +75,7 @@ export class MigrateVma implements MigrateInfo {
     this.pgmapOwner = options.pgmapOwner;
     this.flags = options.flags;
     this.faultPage = options.faultPage ?? NO_PAGE;
-    this.cause = options.cause ?? 'unknown';
+    this.cause = options.cause ?? (this.faultPage === NO_PAGE ? 'unknown' : 'cpu_fault');
     this.owner = options.by ?? options.pgmapOwner;
     this.cpages = 0;
     this.npages = 0;
@@ -148,10 +148,13 @@ export function migrateVmaFinalize(migrate: MigrateVma): void {
   const { events } = kernel;
   if (events.listening) {
     tellHomes(kernel, migrate, migrate.src, migrate.dst, migrate.npages);
+    // Still open where the driver had no destination and left out migrate_vma_pages.
+    events.migratePhase(migrate, 'alloc_copy', 'end');
     events.migratePhase(migrate, 'finalize', 'begin');
   }
   finalizePages(kernel, migrate.src, migrate.dst, migrate.npages);
   if (!events.listening) return;
   events.migratePhase(migrate, 'finalize', 'end');
-  events.migrateEnd(migrate, migrate.cpages, countMigrated(migrate.src, migrate.npages));
+  const arrived = countArrived(migrate.src, migrate.dst, migrate.npages);
+  events.migrateEnd(migrate, migrate.cpages, arrived);
 }

@@ -7,6 +7,7 @@
  * only that what comes home is sealed.
  */
 import type { Driver } from '../../core/driver.ts';
+import { EFAULT } from '../../core/errno.ts';
 import { SimError } from '../../core/errors.ts';
 import type { Kernel } from '../../core/kernel.ts';
 import type { Machine } from '../../core/machine.ts';
@@ -18,9 +19,10 @@ import {
   type Owner,
 } from '../../core/pagemap/pagemap.ts';
 import type { Process } from '../../core/process.ts';
-import type { MaybeTask } from '../../core/sched/task.ts';
+import type { MaybeTask, Task } from '../../core/sched/task.ts';
 import { MiB, NO_PAGE, type Page, type Va } from '../../core/units.ts';
 import { BusMaster } from '../../hw/bus.ts';
+import { H_PARAMETER } from '../../hw/svm-codes.ts';
 import { type SvmHypervisor, Ultravisor } from '../../hw/ultravisor.ts';
 import { svmHcall } from './hcalls.ts';
 import { migrateToRam, sendPageToUv } from './migrate.ts';
@@ -136,8 +138,8 @@ export class KvmUvmem implements Driver, DevPagemapOps {
     }
     this.#machine = machine;
     const hypervisor: SvmHypervisor = {
-      hcall: (lpid, call, args) => svmHcall(this.#vmOf(lpid), call, args, true),
-      pageFault: (lpid, gpa) => sendPageToUv(this.#vmOf(lpid), gpa),
+      hcall: (lpid, call, args) => this.#hcall(lpid, call, args),
+      pageFault: (lpid, gpa) => this.#pageFault(lpid, gpa),
     };
     const bus = new BusMaster(machine.kernel, this.owner);
     this.#ultravisor = new Ultravisor(machine.kernel, bus, hypervisor);
@@ -224,9 +226,15 @@ export class KvmUvmem implements Driver, DevPagemapOps {
     this.#bitmap = new Uint8Array(pagemap.pageCount);
   }
 
-  #vmOf(lpid: number): KvmVm {
+  // A VM may be closed while its guest waits for a page.
+
+  *#hcall(lpid: number, call: number, args: readonly number[]): Task<number> {
     const vm = this.#vms.get(lpid);
-    if (vm === undefined) throw new SimError('bad-argument', `no VM has the LPID ${lpid}`);
-    return vm;
+    return vm === undefined ? H_PARAMETER : yield* svmHcall(vm, call, args, true);
+  }
+
+  *#pageFault(lpid: number, gpa: number): Task<number> {
+    const vm = this.#vms.get(lpid);
+    return vm === undefined ? -EFAULT : yield* sendPageToUv(vm, gpa);
   }
 }

@@ -8,8 +8,11 @@
 import { EFAULT } from '../../core/errno.ts';
 import { mmuIntervalReadBegin, mmuIntervalReadRetry } from '../../core/hmm/notifier.ts';
 import { FOLL_GET, FOLL_WRITE, getUserPagesFast, putUserPage } from '../../core/mm/gup.ts';
+import type { Mm } from '../../core/mm/mm.ts';
+import { leafIndex } from '../../core/mm/page-table.ts';
+import { PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from '../../core/mm/pte.ts';
 import type { Task } from '../../core/sched/task.ts';
-import type { Page } from '../../core/units.ts';
+import type { Page, Va } from '../../core/units.ts';
 import type { KvmVm } from './vm.ts';
 
 interface GuestEntry {
@@ -47,38 +50,38 @@ export class GuestPages {
     this.#entries.clear();
   }
 
-  /** A load (`store` null) or store of a word: the value, 0, or -EFAULT. */
-  *access(gpa: number, store: number | null): Task<number> {
+  /** A load (`store` null) or store of a word: the value or 0; null where it takes a fault first. */
+  access(gpa: number, store: number | null): number | null {
     const { mm } = this.#vm;
     const gfn = this.#vm.gfnOf(gpa);
+    const entry = this.#entries.get(gfn);
+    if (entry === undefined || (store !== null && !entry.writable)) return null;
     const word = (gpa - gfn * mm.pageSize) / 4;
-    for (;;) {
-      const entry = this.#entries.get(gfn);
-      if (entry !== undefined && (store === null || entry.writable)) {
-        if (store === null) return mm.pages.read32(entry.page, word);
-        mm.pages.write32(entry.page, word, store);
-        return 0;
-      }
-      const result = yield* this.#toldFault(gfn, store !== null);
-      if (result < 0) return result;
-    }
+    if (store === null) return mm.pages.read32(entry.page, word);
+    mm.pages.write32(entry.page, word, store);
+    return 0;
   }
 
-  *#toldFault(gfn: number, write: boolean): Task<number> {
+  /** Maps the page at `gpa`: 0, or -EFAULT. */
+  *fault(gpa: number, write: boolean): Task<number> {
     const { mm, device } = this.#vm;
+    const gfn = this.#vm.gfnOf(gpa);
     const { events } = mm.kernel;
     const start = this.#vm.gfnToHva(gfn);
     if (start === null) return -EFAULT;
     const { listening } = events;
     const end = start + mm.pageSize;
     if (listening) events.deviceFaultBegin(mm, start, end, device.name, write ? 'write' : 'read');
-    const result = yield* this.#fault(gfn, start, write);
+    const result = yield* this.#instantiate(gfn, start, write);
     if (listening) events.deviceFaultEnd(mm, start, end, result);
     return result;
   }
 
-  /** kvmppc_book3s_instantiate_page. */
-  *#fault(gfn: number, start: number, write: boolean): Task<number> {
+  /**
+   * kvmppc_book3s_instantiate_page. A page that is only read is mapped for writing, too, where the
+   * process could write to it at once.
+   */
+  *#instantiate(gfn: number, start: number, write: boolean): Task<number> {
     const { mm, notifier } = this.#vm;
     if (notifier === null) return -EFAULT;
     for (;;) {
@@ -88,9 +91,16 @@ export class GuestPages {
       if (typeof found === 'number') return -EFAULT;
       const page = found[0]!;
       const isStale = mmuIntervalReadRetry(notifier, seq);
-      if (!isStale) this.#entries.set(gfn, { page, writable: write });
+      if (!isStale) this.#entries.set(gfn, { page, writable: write || isWritable(mm, start) });
       putUserPage(mm.kernel, page, false);
       if (!isStale) return 0;
     }
   }
+}
+
+/** Whether the process has a page at `va` that it writes to without a fault. */
+function isWritable(mm: Mm, va: Va): boolean {
+  const vpn = mm.vpn(va);
+  const bits = mm.pageTable.leaf(vpn)?.bits[leafIndex(vpn)] ?? 0;
+  return (bits & (PTE_KIND | PTE_PROTNONE | PTE_WRITE)) === (PTE_PRESENT | PTE_WRITE);
 }

@@ -123,8 +123,10 @@ function* initAbort(vm: KvmVm): Task<number> {
 function* pageIn(vm: KvmVm, gpa: number, flags: number, shift: number): Task<number> {
   if ((vm.secureGuest & SECURE_INIT_START) === 0) return H_UNSUPPORTED;
   if (shift !== vm.pageShift) return H_P3;
-  if ((flags & ~H_PAGE_IN_SHARED) !== 0) return H_P2;
-  if ((flags & H_PAGE_IN_SHARED) !== 0) return yield* sharePage(vm, gpa);
+  // Not by `&`, which sees half of a register.
+  const isShared = flags === H_PAGE_IN_SHARED;
+  if (!isShared && flags !== 0) return H_P2;
+  if (isShared) return yield* sharePage(vm, gpa);
   const { mm, uvmemLock } = vm;
   if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
   try {

@@ -22,7 +22,7 @@ export interface MemoryRegion {
 
 /** __kvm_set_memory_region. */
 export function* setMemoryRegion(vm: KvmVm, region: MemoryRegion): Task<number> {
-  if (!isRegion(region, vm.mm.pageSize)) return -EINVAL;
+  if (vm.closed || !isRegion(region, vm.mm.pageSize)) return -EINVAL;
   const { slotsLock } = vm;
   if (!slotsLock.tryLock()) yield* slotsLock.lock();
   try {
@@ -67,9 +67,14 @@ function* deleteSlot(vm: KvmVm, slot: MemorySlot): Task<number> {
   return 0;
 }
 
-/** KVM_MR_MOVE: tables and ultravisor do not hear of it, as in the kernel. */
+/**
+ * KVM_MR_MOVE: tables and ultravisor do not hear of it, as in the kernel; with one exception. A
+ * shared page that stayed mapped under its old number would be the guest's after the process gave it
+ * up, for nobody tells the ultravisor of the old number any more.
+ */
 function* moveSlot(vm: KvmVm, old: MemorySlot, moved: MemorySlot): Task<number> {
   yield* flush(vm, old);
+  vm.unmapSlot(old);
   vm.slots.remove(old);
   vm.slots.add(moved);
   return 0;
@@ -82,16 +87,23 @@ function* flush(vm: KvmVm, slot: MemorySlot): Task<void> {
   vm.guestPages.remove(slot.baseGfn, slot.baseGfn + slot.npages);
 }
 
-/** kvmhv_svm_off. */
+/** kvmhv_svm_off. A vCPU that wants to run meanwhile waits. */
 export function* svmOff(vm: KvmVm): Task<number> {
+  if (vm.closed) return -EINVAL;
   if ((vm.secureGuest & SECURE_INIT_START) === 0) return 0;
-  if (vm.vcpusRunning > 0) return -EBUSY;
-  for (const slot of vm.slots) {
-    yield* dropPages(vm, slot, true);
-    vm.uvUnregisterMemSlot(slot);
+  const { mmuSetupLock } = vm;
+  if (!mmuSetupLock.tryLock()) yield* mmuSetupLock.lock();
+  try {
+    if (vm.vcpusRunning > 0) return -EBUSY;
+    for (const slot of vm.slots) {
+      yield* dropPages(vm, slot, true);
+      vm.uvUnregisterMemSlot(slot);
+    }
+    if (vm.uvSvmTerminate() !== U_SUCCESS) return -EINVAL;
+    vm.unmapAll();
+    vm.secureGuest = 0;
+    return 0;
+  } finally {
+    mmuSetupLock.unlock();
   }
-  if (vm.uvSvmTerminate() !== U_SUCCESS) return -EINVAL;
-  vm.unmapAll();
-  vm.secureGuest = 0;
-  return 0;
 }

@@ -9,7 +9,6 @@ import {
   mmuIntervalNotifierInsert,
   mmuIntervalNotifierRemove,
   mmuIntervalSetSeq,
-  type NotifierRange,
 } from '../../core/hmm/notifier.ts';
 import type { Mm } from '../../core/mm/mm.ts';
 import type { Process } from '../../core/process.ts';
@@ -70,6 +69,8 @@ export class KvmVm implements OpenFile {
   readonly uvmemLock: Mutex;
   /** Serialises changes of memory slots. */
   readonly slotsLock: Mutex;
+  /** Held while the VM leaves secure mode: no vCPU runs then. */
+  readonly mmuSetupLock: Mutex;
   /** SECURE_INIT_* bits. */
   secureGuest = 0;
   svmEnabled = false;
@@ -91,6 +92,7 @@ export class KvmVm implements OpenFile {
     this.pageShift = Math.log2(kernel.pageSize);
     this.uvmemLock = new Mutex(kernel.scheduler, `uvmem_lock of VM ${lpid}`);
     this.slotsLock = new Mutex(kernel.scheduler, `slots_lock of VM ${lpid}`);
+    this.mmuSetupLock = new Mutex(kernel.scheduler, `mmu_setup_lock of VM ${lpid}`);
     this.guestPages = new GuestPages(this);
     this.#uv.writePate(lpid, true);
     if (options.secureGuest ?? true) this.enableSecureGuest();
@@ -100,7 +102,7 @@ export class KvmVm implements OpenFile {
     return this.#closed;
   }
 
-  /** vCPUs that are in the guest now. */
+  /** vCPUs that are in the guest now, or in a call of the guest. */
   get vcpusRunning(): number {
     return this.#vcpusRunning;
   }
@@ -169,8 +171,8 @@ export class KvmVm implements OpenFile {
 
   /**
    * KVM_SET_USER_MEMORY_REGION. -EINVAL for what is no region, for a slot that is to go and is not
-   * there, and for one that is to change in more than its guest address; -EEXIST where another slot
-   * has guest pages of it.
+   * there, for one that is to change in more than its guest address, and when the VM is closed;
+   * -EEXIST where another slot has guest pages of it.
    */
   setMemoryRegion(region: MemoryRegion): number {
     return this.device.machine.run(this.setMemoryRegionTask(region));
@@ -184,7 +186,10 @@ export class KvmVm implements OpenFile {
     return toldCall(this.mm.kernel, told, setMemoryRegion(this, region));
   }
 
-  /** KVM_PPC_SVM_OFF: -EBUSY while a vCPU runs, -EINVAL where the ultravisor does not end it. */
+  /**
+   * KVM_PPC_SVM_OFF: -EBUSY while a vCPU runs, -EINVAL where the ultravisor does not end it, and when
+   * the VM is closed.
+   */
   svmOff(): number {
     return this.device.machine.run(this.svmOffTask());
   }
@@ -205,8 +210,8 @@ export class KvmVm implements OpenFile {
     args: readonly number[] = [],
     from: HcallSource = 'ultravisor',
   ): Task<number> {
-    if (from === 'guest') return svmHcall(this, call, args, false);
-    return this.#uv.hcall(this.lpid, call, args);
+    if (from === 'guest') return this.#onVcpu(svmHcall(this, call, args, false));
+    return this.#onVcpu(this.#uv.hcall(this.lpid, call, args));
   }
 
   /** H_SVM_INIT_START. */
@@ -336,6 +341,11 @@ export class KvmVm implements OpenFile {
     return { actor: device.name, name, mm, start: start ?? 0, end };
   }
 
+  /** Takes the pages of a slot out of the guest's page table, whoever has that. */
+  unmapSlot(slot: MemorySlot): void {
+    this.#unmap(slot, slot.address, slot.address + slot.npages * this.mm.pageSize);
+  }
+
   /** Forgets what a normal guest has mapped. */
   unmapAll(): void {
     this.guestPages.clear();
@@ -357,7 +367,20 @@ export class KvmVm implements OpenFile {
   }
 
   #asked(name: string, gfn: number | null, task: Task<number>): Task<number> {
-    return toldCall(this.mm.kernel, this.callInfo(name, gfn), task);
+    return toldCall(this.mm.kernel, this.callInfo(name, gfn), this.#onVcpu(task));
+  }
+
+  /** Runs what a vCPU does, once the VM is not on its way out of secure mode. */
+  *#onVcpu(task: Task<number>): Task<number> {
+    const { mmuSetupLock } = this;
+    this.#vcpusRunning++;
+    try {
+      if (!mmuSetupLock.tryLock()) yield* mmuSetupLock.lock();
+      mmuSetupLock.unlock();
+      return yield* task;
+    } finally {
+      this.#vcpusRunning--;
+    }
   }
 
   #ultracall(name: string, gfn: number | null, call: () => number): number {
@@ -370,20 +393,27 @@ export class KvmVm implements OpenFile {
     return result;
   }
 
-  *#access(gpa: number, store: number | null): Task<number> {
+  #access(gpa: number, store: number | null): Task<number> {
     if (!Number.isSafeInteger(gpa) || gpa < 0 || gpa % 4 !== 0) {
       throw new SimError('bad-argument', `guest address ${gpa} is not a multiple of 4`, { gpa });
     }
-    if (this.#closed || !this.mm.alive) return -EFAULT;
+    return this.#onVcpu(this.#accessOnVcpu(gpa, store));
+  }
+
+  *#accessOnVcpu(gpa: number, store: number | null): Task<number> {
     const uv = this.#uv;
-    const { lpid } = this;
-    if (uv.isStarting(lpid)) return -EBUSY;
-    this.#vcpusRunning++;
-    try {
-      if (!uv.isRunning(lpid)) return yield* this.guestPages.access(gpa, store);
-      return yield* store === null ? uv.load32(lpid, gpa) : uv.store32(lpid, gpa, store);
-    } finally {
-      this.#vcpusRunning--;
+    const { lpid, guestPages } = this;
+    // After a fault the guest may be another one: a secure one has its own page table.
+    for (;;) {
+      if (this.#closed || !this.mm.alive) return -EFAULT;
+      if (uv.isStarting(lpid)) return -EBUSY;
+      if (uv.isRunning(lpid)) {
+        return yield* store === null ? uv.load32(lpid, gpa) : uv.store32(lpid, gpa, store);
+      }
+      const done = guestPages.access(gpa, store);
+      if (done !== null) return done;
+      const result = yield* guestPages.fault(gpa, store !== null);
+      if (result < 0) return result;
     }
   }
 
@@ -394,7 +424,7 @@ export class KvmVm implements OpenFile {
       name: this.device.name,
       invalidate: (watcher, range, seq) => {
         mmuIntervalSetSeq(watcher, seq);
-        for (const slot of this.slots) this.#unmap(slot, range);
+        for (const slot of this.slots) this.#unmap(slot, range.start, range.end);
         return true;
       },
     });
@@ -407,7 +437,7 @@ export class KvmVm implements OpenFile {
    * kvm_unmap_radix for the pages of a slot in a range. Also where the ultravisor runs a guest that
    * is not secure in the hypervisor's eyes any more, which only a wrong call brings about.
    */
-  #unmap(slot: MemorySlot, { start, end }: NotifierRange): void {
+  #unmap(slot: MemorySlot, start: Va, end: Va): void {
     const { pageSize } = this.mm;
     const first = Math.max(0, Math.floor((start - slot.address) / pageSize));
     const last = Math.min(slot.npages, Math.ceil((end - slot.address) / pageSize));
@@ -415,8 +445,9 @@ export class KvmVm implements OpenFile {
     const from = slot.baseGfn + first;
     const to = slot.baseGfn + last;
     const secure = (this.secureGuest & SECURE_INIT_DONE) !== 0 || this.#uv.isRunning(this.lpid);
-    if (!secure) this.guestPages.remove(from, to);
-    else for (let gfn = from; gfn < to; gfn++) this.#uvPageInval(gfn);
+    // The kernel looks at one or the other; what a fault mapped that a start overtook would stay.
+    this.guestPages.remove(from, to);
+    if (secure) for (let gfn = from; gfn < to; gfn++) this.#uvPageInval(gfn);
   }
 
   /** Told only where the ultravisor had the page mapped: of the others there are too many. */

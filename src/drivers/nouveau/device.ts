@@ -258,7 +258,10 @@ export class Nouveau implements Driver, Owner {
     return this.#told('remove', this.#remove());
   }
 
-  /** A suspended GPU that somebody needs wakes up: pm_runtime_get_sync. */
+  /**
+   * A suspended GPU that somebody needs wakes up: pm_runtime_get_sync, which the kernel does for
+   * calls. A CPU fault does not ask there whether the GPU sleeps; here it wakes it, too.
+   */
   wake(): void {
     if (!this.#suspended) return;
     this.#suspended = false;

@@ -120,9 +120,11 @@ export class Dmem {
   *fini(): Task<void> {
     const device = this.#device;
     for (const chunk of [...this.chunks].reverse()) {
-      if (device.rules.evicts) yield* evictChunk(device, chunk);
-      if (chunk.allocated > 0) {
-        device.warn(`${chunk.allocated} pages are in use in a chunk that goes`);
+      if (device.rules.evicts) {
+        yield* evictChunk(device, chunk);
+        if (chunk.allocated > 0) {
+          device.warn(`${chunk.allocated} pages are in use in a chunk that goes`);
+        }
       }
       yield* chunk.pagemap!.unmap();
       this.chunks.splice(this.chunks.indexOf(chunk), 1);

@@ -26,7 +26,11 @@ const PRIORITIES: readonly number[] = [1, 2, 3, 0];
 /** Until v5.13: writes and atomics first, which a single entry then serves all of. */
 const OLD_PRIORITIES: readonly number[] = [1, 0, 0, 1];
 
-/** Sorts by channel, by address, and by how much an access asks for. */
+/**
+ * Sorts by channel, by address, and by how much an access asks for. The kernel looks at the lower
+ * 32 bits of differences only, so that addresses 2 GiB apart and more may come in another order
+ * there, and fault once more than here.
+ */
 export function sortFaults(faults: CachedFault[], rules: NouveauRules): void {
   const priorities = rules.atomics ? PRIORITIES : OLD_PRIORITIES;
   faults.sort(

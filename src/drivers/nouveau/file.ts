@@ -18,6 +18,9 @@ export interface SvmInit {
   readonly unmanagedSize: number;
 }
 
+/** An address space of the GPU ends here: it has addresses of 49 bits since Pascal. */
+const VMM_LIMIT: Va = 2 ** 49;
+
 const NOTHING_UNMANAGED: SvmInit = { unmanagedAddr: 0, unmanagedSize: 0 };
 
 /** What became of a job. */
@@ -62,7 +65,10 @@ export class NouveauFile implements OpenFile {
     return this.#channel;
   }
 
-  /** DRM_NOUVEAU_SVM_INIT: 0, -ENODEV, -ENOSYS where the GPU cannot, -EBUSY the second time. */
+  /**
+   * DRM_NOUVEAU_SVM_INIT: 0, -ENODEV, -ENOSYS where the GPU cannot, -EBUSY the second time, -EINVAL
+   * where the window does not fit into the GPU's address space or the process is gone.
+   */
   svmInit(init: SvmInit = NOTHING_UNMANAGED): number {
     return this.device.machine.run(this.svmInitTask(init));
   }
@@ -150,9 +156,11 @@ export class NouveauFile implements OpenFile {
     const { svm } = device;
     if (svm === null) return -ENOSYS;
     if (this.#svmm !== null) return -EBUSY;
+    const { unmanagedAddr: start, unmanagedSize: size } = init;
+    // nvkm_vmm_ctor.
+    if (!(start >= 0 && size >= 0 && start + size <= VMM_LIMIT)) return -EINVAL;
     if (!mm.alive || this.#closed) return -EINVAL;
-    const start = init.unmanagedAddr;
-    const unmanaged = { start, limit: start + init.unmanagedSize };
+    const unmanaged = { start, limit: start + size };
     const svmm = new Svmm(device, device.takeSvmmId(), mm, unmanaged);
     this.#svmm = svmm;
     device.addSvmm(svmm);

@@ -19,7 +19,7 @@ import {
 import { VM_FAULT_SIGBUS } from '../../core/mm/fault-flags.ts';
 import type { Vma } from '../../core/mm/vma.ts';
 import type { DeviceFault } from '../../core/pagemap/pagemap.ts';
-import { settle, type Task } from '../../core/sched/task.ts';
+import { Delay, settle, type Task } from '../../core/sched/task.ts';
 import { WaitQueue } from '../../core/sched/wait-queue.ts';
 import { NO_PAGE, type Page, type Va } from '../../core/units.ts';
 import { GPU_PTE_VALID, GPU_PTE_VRAM } from '../../hw/gpu-page-table.ts';
@@ -30,6 +30,10 @@ import type { Svmm } from './svmm.ts';
 /** Bytes of a struct scatterlist; a page of them is the longest list without a chain. */
 const SCATTERLIST_BYTES = 32;
 
+/** How often, and how far apart, removal looks for RAM that is free. */
+const NO_FAIL_LOOKS = 1000;
+const NO_FAIL_LOOK_NS = 1_000_000;
+
 /** A destination page's word. LOCKED means something until v5.15 only. */
 function wordFor(page: Page): number {
   return (migratePfn(page) | MIGRATE_PFN_LOCKED) >>> 0;
@@ -39,7 +43,7 @@ function wordFor(page: Page): number {
 
 /**
  * The CPU touched a page of `device`: nouveau_dmem_migrate_to_ram. One page comes home. Where RAM
- * is full it stays, and the CPU faults again (until v5.18: SIGBUS).
+ * is full it stays, and the CPU faults again (before v6.1: SIGBUS).
  */
 export function* migrateToRam(device: Nouveau, fault: DeviceFault): Task<number> {
   const { kernel } = device;
@@ -245,13 +249,17 @@ export function* evictChunk(device: Nouveau, chunk: DmemChunk): Task<void> {
   migrateDeviceFinalize(kernel, src, dst, count);
 }
 
-/** alloc_page with __GFP_NOFAIL. Nobody can say when RAM is free again, so nobody wakes the task. */
+/**
+ * alloc_page with __GFP_NOFAIL. Nobody tells when RAM is free again, so the task looks now and then.
+ * Where none came for long it sleeps for good: a machine that hangs is told as a deadlock.
+ */
 function* allocateNoFail(device: Nouveau): Task<Page> {
   const { pages, scheduler } = device.kernel;
-  let page = pages.allocate();
-  while (page === NO_PAGE) {
-    yield new WaitQueue(scheduler, () => `a free page of RAM to empty ${device.name} into`);
-    page = pages.allocate();
+  for (let looks = 1; ; looks++) {
+    const page = pages.allocate();
+    if (page !== NO_PAGE) return page;
+    yield looks < NO_FAIL_LOOKS
+      ? new Delay(NO_FAIL_LOOK_NS)
+      : new WaitQueue(scheduler, () => `a free page of RAM to empty ${device.name} into`);
   }
-  return page;
 }

@@ -6,7 +6,6 @@
  * empties the buffer, serves what it found, and asks for one replay of all stalled accesses.
  */
 import { EBUSY, EINVAL, ENOENT, errnoName } from '../../core/errno.ts';
-import type { Access } from '../../core/events/types.ts';
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE } from '../../core/hmm/range-fault.ts';
 import type { Kernel } from '../../core/kernel.ts';
 import { Mutex } from '../../core/sched/locks.ts';
@@ -19,12 +18,11 @@ import {
   FAULT_ACCESS_READ,
 } from '../../hw/fault-buffer.ts';
 import type { GpuInstance } from '../../hw/gpu.ts';
+import { accessOfFault } from '../../hw/gpu-access.ts';
 import type { Nouveau } from './device.ts';
 import { atomicFault, type FaultAnswer, rangeFault } from './fault.ts';
 import { type CachedFault, groupEnd, sortFaults } from './fault-batch.ts';
 import type { Svmm } from './svmm.ts';
-
-const ACCESS_NAMES: readonly Access[] = ['read', 'write', 'atomic', 'prefetch'];
 
 /** A page that faults so often in one job takes a little time each further time... */
 const ROUNDS_AT_ONCE = 16;
@@ -140,6 +138,8 @@ export class Svm {
       if (entry.valid) {
         faultBuffer.clearValid(at);
         faults.push({ entry, cause: gpu.recordOf(at), svmm: null });
+      } else {
+        this.#device.warn(`entry ${at} of the fault buffer is not valid`);
       }
       faultBuffer.get = at + 1 === faultBuffer.entries ? 0 : at + 1;
     }
@@ -162,6 +162,7 @@ export class Svm {
     let served = 0;
     // Never reset within a batch: what comes behind an atomic access is served as one, too.
     let atomic = false;
+    // What the entry that was made last allows. Where a fault gets none, this decides on its group.
     let flags = 0;
     for (let first = 0, next = 1; first < faults.length; first = next) {
       const fault = faults[first]!;
@@ -191,7 +192,7 @@ export class Svm {
     const end = addr + pageSize;
     const { listening } = events;
     if (listening) {
-      const name = ACCESS_NAMES[access]!;
+      const name = accessOfFault(access);
       events.deviceFaultBegin(mm, addr, end, this.#device.name, name, fault.cause);
     }
     const patience = yield* this.#countRound(fault);

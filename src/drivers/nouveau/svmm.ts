@@ -8,7 +8,7 @@ import type { Mm } from '../../core/mm/mm.ts';
 import { Mutex } from '../../core/sched/locks.ts';
 import type { MaybeTask, Task } from '../../core/sched/task.ts';
 import type { Page, Va } from '../../core/units.ts';
-import { GPU_PTE_VALID, type GpuPageTable } from '../../hw/gpu-page-table.ts';
+import type { GpuPageTable } from '../../hw/gpu-page-table.ts';
 import type { Nouveau } from './device.ts';
 
 /** Addresses that the client keeps for its own buffer objects: [start, limit) is not shared. */
@@ -54,9 +54,7 @@ export class Svmm implements MmuNotifier {
   pfnMap(va: Va, page: Page, flags: number): number {
     const { vmm, mm, unmanaged } = this;
     if (vmm === null || (va >= unmanaged.start && va < unmanaged.limit)) return 0;
-    const vpn = Math.floor(va / mm.pageSize);
-    if ((flags & GPU_PTE_VALID) === 0) vmm.unmap(vpn, vpn + 1);
-    else vmm.map(vpn, page, flags);
+    vmm.map(Math.floor(va / mm.pageSize), page, flags);
     return flags;
   }
 

@@ -1,0 +1,51 @@
+/** What a recorder says of its machine. */
+import type { Driver } from '../core/driver.ts';
+import type { Machine } from '../core/machine.ts';
+import type { Owner } from '../core/pagemap/pagemap.ts';
+import { MAYBE_NULL, type Table } from './columns.ts';
+import type { OwnerNames } from './owner-names.ts';
+import type { RecordedDevice, RecordedProcess } from './recorded.ts';
+
+export function devicesOf(
+  machine: Machine,
+  names: OwnerNames,
+  drivers: ReadonlyMap<string, string>,
+): RecordedDevice[] {
+  return machine.drivers.map((driver) => ({
+    name: driver.name,
+    driver: drivers.get(driver.name) ?? classNameOf(driver),
+    owners: ownersOf(machine, driver, names).map((owner) => names.of(owner)),
+  }));
+}
+
+/** "KvmUvmem" as "kvm-uvmem". */
+function classNameOf(driver: Driver): string {
+  return driver.constructor.name.replace(/(?<=[a-z0-9])(?=[A-Z])/g, '-').toLowerCase();
+}
+
+/**
+ * Whose memory a driver has: the owners it names itself; else the driver, where a pagemap or a
+ * record shows it as an owner.
+ */
+export function ownersOf(machine: Machine, driver: Driver, names?: OwnerNames): readonly Owner[] {
+  if (driver.owners !== undefined) return driver.owners;
+  const isOwner =
+    names?.has(driver) === true ||
+    machine.kernel.pagemaps.some(({ owner }) => owner === (driver as Owner));
+  return isOwner ? [driver] : [];
+}
+
+/** The processes that records speak of, and those that are alive, by pid. */
+export function processesOf(machine: Machine, tables: readonly Table[]): RecordedProcess[] {
+  const pids = new Set(machine.processes.keys());
+  for (const { columns, length } of tables) {
+    const { pid: column } = columns;
+    let last = MAYBE_NULL;
+    for (let i = 0; column !== undefined && i < length; i++) {
+      if (column[i] === last) continue;
+      last = column[i]!;
+      if (last !== MAYBE_NULL) pids.add(last);
+    }
+  }
+  return [...pids].sort((a, b) => a - b).map((pid) => ({ pid, alive: machine.processes.has(pid) }));
+}
