@@ -13,6 +13,7 @@ const config: ViteUserConfig = defineConfig({
   },
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/global-setup.ts'],
     // A process each keeps tests apart; two at a time fit the smallest machine we build on.
     pool: 'forks',
     maxWorkers: 2,

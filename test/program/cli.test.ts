@@ -213,13 +213,9 @@ describe('ends quietly', () => {
 
   it('when nobody reads its output', async () => {
     const long = `${PROGRAM.replace('end\n', 'cpu_read 0 0 4\n'.repeat(20_000))}end\n`;
-    const child = spawn(
-      process.execPath,
-      ['--import', 'tsx', MAIN, 'run', file('long.txt', long)],
-      {
-        cwd: ROOT,
-      },
-    );
+    const child = spawn(process.execPath, [MAIN, 'run', file('long.txt', long)], {
+      cwd: ROOT,
+    });
     let stderr = '';
     child.stderr.on('data', (chunk: Buffer) => {
       stderr += chunk.toString();
@@ -231,7 +227,7 @@ describe('ends quietly', () => {
 
   it('when it is interrupted', async () => {
     const recordings = Array(30).fill('test/recordings/linux-6.1.jsonl.gz');
-    const child = spawn(process.execPath, ['--import', 'tsx', MAIN, 'conformance', ...recordings], {
+    const child = spawn(process.execPath, [MAIN, 'conformance', ...recordings], {
       cwd: ROOT,
     });
     let output = '';
@@ -239,7 +235,7 @@ describe('ends quietly', () => {
       output += chunk.toString();
     });
     // Time enough to start on a busy machine; the work itself would take far longer.
-    setTimeout(() => child.kill('SIGINT'), 5000);
+    setTimeout(() => child.kill('SIGINT'), 3000);
     const code = await new Promise((resolve) => child.on('close', resolve));
     expect([code, output]).toEqual([130, '']);
   });

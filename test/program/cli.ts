@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT: string = fileURLToPath(new URL('../../', import.meta.url));
-export const MAIN = 'src/cli/main.ts';
+export const MAIN = 'dist/cli/main.js';
 
 export interface Done {
   readonly status: number | null;
@@ -16,10 +16,12 @@ export interface Done {
 const ENV = { ...process.env, CI: 'true', FORCE_COLOR: '' };
 
 export function hmmlab(args: readonly string[], input = ''): Done {
-  const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    ['--import', 'tsx', MAIN, ...args],
-    { cwd: ROOT, input, env: ENV, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 },
-  );
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
+    cwd: ROOT,
+    input,
+    env: ENV,
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  });
   return { status, stdout, stderr };
 }

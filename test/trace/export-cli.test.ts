@@ -216,7 +216,7 @@ describe('hmmlab export', () => {
   it('stops at Ctrl-C without a trace, and when nobody reads', async () => {
     const long = longRecording();
     const out = join(FOLDER, 'long.jsonl');
-    const args = ['--import', 'tsx', MAIN, 'export', long, '--format', 'jsonl'];
+    const args = [MAIN, 'export', long, '--format', 'jsonl'];
     const options: SpawnOptionsWithStdioTuple<StdioNull, StdioPipe, StdioPipe> = {
       cwd: ROOT,
       stdio: ['ignore', 'pipe', 'pipe'],
