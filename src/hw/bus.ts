@@ -14,17 +14,27 @@ import { NO_PAGE, type Page, type Va } from '../core/units.ts';
 /** What a read of memory that does not answer gives: the bus is pulled up, all bits are ones. */
 export const MASTER_ABORT = 0xffffffff;
 
+export interface BusOptions {
+  /**
+   * False for a page of private memory of this owner that has nothing behind it now, as while the
+   * device's memory is without power: reads give `MASTER_ABORT`, writes go nowhere.
+   */
+  readonly answers?: (page: Page) => boolean;
+}
+
 /** One device's way to memory: its DMA. */
 export class BusMaster {
   /** Whose private memory it reaches. */
   readonly owner: Owner;
   readonly #kernel: Kernel;
+  readonly #answers: ((page: Page) => boolean) | undefined;
   /** A page of all ones, made when first needed. */
   #ones: Uint32Array<ArrayBuffer> | null = null;
 
-  constructor(kernel: Kernel, owner: Owner) {
+  constructor(kernel: Kernel, owner: Owner, { answers }: BusOptions = {}) {
     this.owner = owner;
     this.#kernel = kernel;
+    this.#answers = answers;
   }
 
   /** True for RAM, coherent memory of anybody, and private memory of this owner. */
@@ -38,9 +48,8 @@ export class BusMaster {
    * `pid` and `va` say on whose behalf, where that is known; for the record of a trespass.
    */
   read32(page: Page, word: number, pid: number | null = null, va: Va | null = null): number {
-    if (this.reaches(page)) return this.#kernel.pages.read32(page, word);
-    this.#trespass('read', page, pid, va);
-    return MASTER_ABORT;
+    const mayRead = this.#mayRead(page, pid, va);
+    return mayRead ? this.#kernel.pages.read32(page, word) : MASTER_ABORT;
   }
 
   /** Stores the low 32 bits of `value`. */
@@ -56,8 +65,7 @@ export class BusMaster {
 
   /** Gives `to` the contents of `from`, shared until one of them is written. */
   copyPage(to: Page, from: Page): void {
-    const answers = this.reaches(from);
-    if (!answers) this.#trespass('read', from, null, null);
+    const answers = this.#mayRead(from, null, null);
     if (!this.#mayWrite(to, null, null)) return;
     if (answers) this.#kernel.pages.copyContents(to, from);
     else this.#kernel.pages.writePage(to, this.#allOnes());
@@ -68,10 +76,22 @@ export class BusMaster {
     if (this.#mayWrite(page, null, null)) this.#kernel.pages.clearContents(page);
   }
 
+  #mayRead(page: Page, pid: number | null, va: Va | null): boolean {
+    if (this.reaches(page)) return this.#isThere(page);
+    this.#trespass('read', page, pid, va);
+    return false;
+  }
+
+  /** Asked of what this owner reaches: its own private memory may have nothing behind it. */
+  #isThere(page: Page): boolean {
+    if (this.#answers === undefined) return true;
+    return !this.#kernel.pages.isDevicePrivate(page) || this.#answers(page);
+  }
+
   #mayWrite(page: Page, pid: number | null, va: Va | null): boolean {
     // The kernel maps it read-only everywhere; a write would change what every process reads.
     invariant(page !== NO_PAGE, `${this.owner.name} writes to the zero page`);
-    if (this.reaches(page)) return true;
+    if (this.reaches(page)) return this.#isThere(page);
     this.#trespass('write', page, pid, va);
     return false;
   }

@@ -1,8 +1,9 @@
 // Binding pages to VRAM: facts 8.3 (the call) and 8.4 (the migration), row by row.
 
 import { describe, expect, it } from 'vitest';
-import { EINVAL, ENODEV } from '../../src/core/errno.ts';
+import { EINVAL, ENODEV, ENOMEM } from '../../src/core/errno.ts';
 import { PTE_DEVICE_PRIVATE, PTE_WRITE } from '../../src/core/mm/pte.ts';
+import { VM_MIXEDMAP } from '../../src/core/mm/vma.ts';
 import { KiB, PAGE_SIZE } from '../../src/core/units.ts';
 import {
   bindHeader,
@@ -11,7 +12,8 @@ import {
 } from '../../src/drivers/nouveau/index.ts';
 import { migrateVma } from '../../src/drivers/nouveau/migrate.ts';
 import { GPU_PTE_VALID, GPU_PTE_VRAM, GPU_PTE_WRITE } from '../../src/hw/gpu-page-table.ts';
-import { GpuLab } from './nouveau-lab.ts';
+import { codeOf } from '../core/tasks.ts';
+import { GpuLab, type GpuLabOptions } from './nouveau-lab.ts';
 
 const HEADER: number = bindHeader();
 
@@ -102,6 +104,51 @@ describe('8.3 the walk', () => {
   });
 });
 
+describe('8.3 result', () => {
+  function bound(
+    prepare: (lab: GpuLab) => void,
+    options: GpuLabOptions = {},
+  ): { ret: number; result: number | undefined; owners: (string | null)[] } {
+    const lab = new GpuLab(options);
+    const va = lab.buffer(2, 5);
+    prepare(lab);
+    const args: SvmBind = { header: HEADER, vaStart: va, vaEnd: lab.at(va, 2), result: 77 };
+    const ret = lab.file.svmBindIoctl(args);
+    lab.verify();
+    return { ret, result: args.result, owners: lab.owners(va, 2) };
+  }
+  const moved = ['nouveau0', 'nouveau0'];
+  const stayed = ['system', 'system'];
+
+  it('is 0 when all moved', () => {
+    expect(bound(() => {})).toEqual({ ret: 0, result: 0, owners: moved });
+  });
+
+  it('is 0, and so is the answer, when migrate_vma says -ENODEV', () => {
+    expect(bound(() => {}, { dmem: false })).toEqual({ ret: 0, result: 0, owners: stayed });
+  });
+
+  it('is 0, and so is the answer, when migrate_vma says -ENOMEM', () => {
+    const prepare = (lab: GpuLab): void => lab.gpu.failAllocationAfter(1);
+    expect(bound(prepare)).toEqual({ ret: 0, result: 0, owners: stayed });
+  });
+
+  it('is 0, and so is the answer, when migrate_vma says -EINVAL', () => {
+    const prepare = ({ proc }: GpuLab): void => {
+      for (const vma of proc.mm.vmas) vma.flags |= VM_MIXEDMAP;
+    };
+    expect(bound(prepare)).toEqual({ ret: 0, result: 0, owners: stayed });
+  });
+
+  it('is not written by a call that is refused', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(1, 5);
+    const args: SvmBind = { header: HEADER, vaStart: va, vaEnd: va, result: 77 };
+    expect(lab.file.svmBindIoctl(args)).toBe(-EINVAL);
+    expect(args.result).toBe(77);
+  });
+});
+
 describe('8.4 errors', () => {
   it('-ENODEV without dmem', () => {
     const lab = new GpuLab({ dmem: false });
@@ -110,6 +157,59 @@ describe('8.4 errors', () => {
     const vma = proc.mm.vmas.find(va)!;
     const result = machine.run(migrateVma(gpu, file.svmm!, vma, va, lab.at(va, 1)));
     expect(result).toBe(-ENODEV);
+  });
+
+  /** Migrates two pages with the n-th allocation failing; what migrate_vma answers. */
+  function migratedWith(n: number, era: 'v5.7' | 'v6.1' = 'v6.1'): { ret: number; lab: GpuLab } {
+    const lab = new GpuLab({ era });
+    const va = lab.buffer(2, 5);
+    const { proc, file, gpu, machine } = lab;
+    const vma = proc.mm.vmas.find(va)!;
+    gpu.failAllocationAfter(n);
+    machine.run(proc.mm.mmapLock.read());
+    const ret = machine.run(migrateVma(gpu, file.svmm!, vma, va, lab.at(va, 2)));
+    proc.mm.mmapLock.unlockRead();
+    lab.verify();
+    return { ret, lab };
+  }
+
+  it.each(['sources', 'destinations', 'DMA addresses', 'GPU entries'].map((what, i) => [what, i]))(
+    '-ENOMEM without memory for the array of %s, and nothing moves',
+    (_, i) => {
+      const { ret, lab } = migratedWith(Number(i) + 1);
+      expect(ret).toBe(-ENOMEM);
+      expect(lab.gpu.pagesInUse).toBe(0);
+      expect(lab.gpu.dmem!.chunks).toEqual([]);
+    },
+  );
+
+  it('-ENOMEM comes from three arrays before v5.8, where the GPU is mapped nothing', () => {
+    expect([1, 2, 3, 4].map((n) => migratedWith(n, 'v5.7').ret)).toEqual([-12, -12, -12, 0]);
+  });
+
+  it('no memory for a chunk is no error: the page stays, and the next one asks again', () => {
+    const { ret, lab } = migratedWith(5);
+    expect(ret).toBe(0);
+    expect(lab.gpu.pagesInUse).toBe(1);
+    expect(lab.gpu.dmem!.chunks).toHaveLength(1);
+  });
+
+  it('a chunk that cannot be pinned is none: the page stays, and the next one asks again', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(2, 5);
+    lab.gpu.failPinAfter(1);
+    lab.bind(va, 2);
+    expect(lab.owners(va, 2)).toEqual(['system', 'nouveau0']);
+    expect(lab.gpu.dmem!.chunks.map(({ offset }) => offset)).toEqual([0]);
+  });
+
+  it('what is to fail is counted from 1', () => {
+    const { gpu } = new GpuLab();
+    for (const n of [0, -1, 1.5, Number.NaN]) {
+      expect(codeOf(() => gpu.failAllocationAfter(n))).toBe('bad-argument');
+      expect(codeOf(() => gpu.failDmaMapAfter(n))).toBe('bad-argument');
+      expect(codeOf(() => gpu.failPinAfter(n))).toBe('bad-argument');
+    }
   });
 
   it('what setup answers, at once', () => {
@@ -224,6 +324,35 @@ describe('8.4 per page', () => {
     expect(lab.read(va, 3)).toEqual([5, 6, 7]);
   });
 
+  it('unlocks and puts the page when the DMA mapping fails, and goes on with the next', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(3, 5);
+    lab.gpu.failDmaMapAfter(2);
+    lab.bind(va, 3);
+    expect(lab.owners(va, 3)).toEqual(['nouveau0', 'system', 'nouveau0']);
+    expect(lab.mappings(va, 3)).toEqual(['rw', null, 'rw']);
+    expect(lab.gpu.engine.done).toBe(2);
+    expect(lab.gpu.pagesInUse).toBe(2);
+    expect(lab.gpu.dma.mapped).toBe(0);
+    // The page of VRAM is free and first in the list.
+    const { firstPage } = lab.machine.kernel.pagemaps[0]!;
+    expect(lab.each(va, 3).map((at) => lab.pageAt(at) - firstPage)).toEqual([
+      511,
+      expect.any(Number),
+      510,
+    ]);
+    expect(lab.read(va, 3)).toEqual([5, 6, 7]);
+  });
+
+  it('maps nothing for DMA where a page is only cleared', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(3);
+    lab.proc.store32(lab.at(va, 2), 7);
+    lab.gpu.failDmaMapAfter(1);
+    lab.bind(va, 3);
+    expect(lab.owners(va, 3)).toEqual(['nouveau0', 'nouveau0', 'system']);
+  });
+
   it('frees the page again when the clearing fails', () => {
     const lab = new GpuLab();
     const va = lab.buffer(2);
@@ -269,6 +398,19 @@ describe('8.4 after the loop', () => {
     expect(timeAtPages).toBe(0);
     expect(lab.machine.scheduler.nowNs).toBe(3000);
     expect(lab.mappings(va, 3)).toEqual(['rw', 'rw', 'rw']);
+  });
+
+  it('unmaps for DMA what it had mapped, when all is copied and mapped on the GPU', () => {
+    const lab = new GpuLab({ copyLatencyNs: 1000 });
+    const va = lab.buffer(4, 5);
+    lab.gpu.engine.failAfter(2);
+    const mapped: Record<string, number> = {};
+    lab.machine.events.on('migrate_phase', ({ step, phase }) => {
+      mapped[`${step} ${phase}`] = lab.gpu.dma.mapped;
+    });
+    lab.bind(va, 4);
+    // What the copy failed for was unmapped at once.
+    expect(mapped).toMatchObject({ 'collect end': 0, 'pages end': 3, 'finalize begin': 0 });
   });
 
   it('maps also what migrate_vma_pages refused: the GPU then uses a page that is free', () => {

@@ -1,6 +1,6 @@
 // The CPU touches a page in VRAM: facts 8.2, step by step.
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { VM_FAULT_SIGBUS } from '../../src/core/mm/fault-flags.ts';
 import {
   PTE_DEVICE_PRIVATE,
@@ -139,6 +139,23 @@ describe('8.2 step 5 and 6: the copy', () => {
     lab.verify();
   });
 
+  it('goes to a page that is locked, with the one it comes from', () => {
+    const [lab, va] = labWithPages();
+    const { engine } = lab.gpu;
+    const { pages } = lab.machine.kernel;
+    const from = lab.pageAt(va);
+    const copy = engine.copy.bind(engine);
+    const seen: unknown[] = [];
+    vi.spyOn(engine, 'copy').mockImplementation((to, source) => {
+      seen.push([source, pages.isDevicePrivate(to), pages.isLocked(to), pages.isLocked(source)]);
+      return copy(to, source);
+    });
+    expect(lab.proc.load32(va)).toBe(5);
+    expect(seen).toEqual([[from, false, true, true]]);
+    expect(pages.isLocked(lab.pageAt(va))).toBe(false);
+    lab.verify();
+  });
+
   it('error: SIGBUS, both pages freed, and an entry that waits for a migration for ever', () => {
     const [lab, va] = labWithPages();
     const { pages } = lab.machine.kernel;
@@ -146,6 +163,7 @@ describe('8.2 step 5 and 6: the copy', () => {
     lab.gpu.engine.failAfter(1);
     expect(lab.proc.tryLoad32(va)).toBe(ACCESS_SIGBUS);
     expect(lab.entryAt(va)).toBe(PTE_MIGRATION | PTE_WRITE);
+    expect(lab.gpu.dma.mapped).toBe(0);
     // The destination was dropped, the source is on the free list.
     expect(pages.ramUsed).toBe(used);
     expect(lab.gpu.pagesInUse).toBe(1);
@@ -154,6 +172,30 @@ describe('8.2 step 5 and 6: the copy', () => {
     expect(codes.filter((code) => !['migration-entry', 'rss'].includes(code))).toEqual([]);
     // Whoever touches it again never comes out of the fault.
     expect(codeOf(() => lab.proc.load32(va))).toBe('refault-livelock');
+  });
+
+  it('error of the DMA mapping: the same, and nothing was copied', () => {
+    const [lab, va] = labWithPages();
+    lab.gpu.failDmaMapAfter(1);
+    expect(lab.proc.tryLoad32(va)).toBe(ACCESS_SIGBUS);
+    expect(lab.gpu.engine.done).toBe(2);
+    expect(lab.gpu.dma.mapped).toBe(0);
+    expect(lab.entryAt(va)).toBe(PTE_MIGRATION | PTE_WRITE);
+    expect(lab.gpu.pagesInUse).toBe(1);
+    expect(codeOf(() => lab.proc.load32(va))).toBe('refault-livelock');
+    // Only the one page was meant.
+    expect(lab.proc.load32(lab.at(va, 1))).toBe(6);
+  });
+
+  it.each(['mended', 'of v5.10'])('error of the DMA mapping on a GPU %s: it stays', (which) => {
+    const options = which === 'mended' ? { mended: true } : { era: 'v5.10' as const };
+    const [lab, va] = labWithPages(options);
+    lab.gpu.failDmaMapAfter(1);
+    expect(lab.proc.tryLoad32(va)).toBe(ACCESS_SIGBUS);
+    expect(lab.owners(va, 1)).toEqual(['nouveau0']);
+    lab.verify();
+    expect(lab.proc.load32(va)).toBe(5);
+    lab.verify();
   });
 
   it('error on a mended GPU: SIGBUS, and the page stays where it was', () => {
@@ -180,6 +222,16 @@ describe('8.2 step 7: the end', () => {
     expect(times['finalize begin']).toBe(500);
     expect(lab.entryAt(va)).toBe(PTE_PRESENT | PTE_WRITE);
     lab.verify();
+  });
+
+  it('unmaps the page for DMA before it ends', () => {
+    const [lab, va] = labWithPages({ copyLatencyNs: 500 });
+    const mapped: Record<string, number> = {};
+    lab.machine.events.on('migrate_phase', ({ step, phase }) => {
+      mapped[`${step} ${phase}`] = lab.gpu.dma.mapped;
+    });
+    expect(lab.proc.load32(va)).toBe(5);
+    expect(mapped).toMatchObject({ 'collect end': 0, 'pages end': 1, 'finalize begin': 0 });
   });
 
   it('keeps what the process may do with the page', () => {

@@ -1,7 +1,7 @@
 // The fault worker: facts 8.7, row by row, from the buffer to the replay. What one fault comes to is
 // tested in nouveau-range-fault, what hardware does with the buffer with the hardware.
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { eraNamed } from '../../src/core/era.ts';
 import { PTE_DEVICE_EXCLUSIVE, PTE_WRITE } from '../../src/core/mm/pte.ts';
 import type { Task } from '../../src/core/sched/task.ts';
@@ -53,6 +53,62 @@ describe('8.7 taking entries from the buffer', () => {
     expect(served).toEqual([[lab.at(va, 1), 'read', 0]]);
     expect(lab.mappings(va, 2)).toEqual([null, 'rw']);
     expect(lab.gpu.warnings).toEqual(['entry 0 of the fault buffer is not valid']);
+  });
+
+  it('reads GET and PUT again only when those it keeps are equal', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(4, 5);
+    const { gpu } = lab;
+    const { faultBuffer } = gpu.gpu;
+    const { inst } = lab.file.channel!.instance;
+    const push = (i: number): void => {
+      faultBuffer.push(entryOf(inst, lab.at(va, i), READ));
+      gpu.svm!.interrupt();
+    };
+    const batches: (string | null)[][] = [];
+    lab.machine.events.on('fault_replay', () => batches.push(lab.mappings(va, 4)));
+    gpu.suspend();
+    push(2);
+    push(3);
+    lab.machine.spawn(
+      'waker',
+      (function* (): Task<void> {
+        // Reads the registers. What comes before the worker runs is beyond the PUT it keeps.
+        yield* gpu.resumeTask();
+        push(0);
+        push(1);
+      })(),
+    );
+    lab.machine.runAll();
+    expect(batches).toEqual([
+      [null, null, 'rw', 'rw'],
+      ['rw', 'rw', 'rw', 'rw'],
+    ]);
+    expect(faultBuffer.pending).toBe(0);
+    lab.verify();
+  });
+
+  it('tells the hardware of GET once, when all are copied', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(3, 5);
+    const { faultBuffer } = lab.gpu.gpu;
+    const set = vi.spyOn(faultBuffer, 'get', 'set');
+    lab.read(va, 3);
+    expect(set.mock.calls).toEqual([[3]]);
+  });
+
+  it('cancels a fault that there is no memory to copy to, and keeps what memory it got', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(3, 5);
+    const job = lab.each(va, 3).map((at) => access('read', at));
+    lab.gpu.failAllocationAfter(2);
+    expect(lab.file.execute(job)).toEqual({ ret: -12, results: [-1, -1, -1] });
+    expect(lab.gpu.warnings).toEqual(['there is no memory to copy a fault to']);
+    lab.file.revive();
+    // Two of the three had been copied: only the third asks.
+    lab.gpu.failAllocationAfter(2);
+    expect(lab.file.execute(job)).toEqual({ ret: 0, results: [5, 6, 7] });
+    lab.verify();
   });
 
   it('does nothing where there is nothing', () => {
@@ -237,6 +293,16 @@ describe('8.7 groups', () => {
       [bad, 'read', -14],
     ]);
     expect(lab.file.channel!.instance.dead).toBe(true);
+  });
+
+  it('is not clipped by an unmanaged window: what is worked out for it is not used', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(1, 5);
+    const file = lab.gpu.open(lab.proc, { svm: false });
+    file.svmInit({ unmanagedAddr: va, unmanagedSize: PAGE_SIZE });
+    const { inst } = file.channel!.instance;
+    const entries = [entryOf(inst, va, PREFETCH), entryOf(inst, va, READ)];
+    expect(injectEntries(lab, entries)).toEqual([[va, 'prefetch', 0]]);
   });
 
   it('takes many faults of one page for one', () => {

@@ -1,7 +1,7 @@
 // How nouveau hears of changes: facts 8.5 (the two notifiers) and 8.6 (sharing an address space).
 
 import { describe, expect, it } from 'vitest';
-import { EAGAIN, EBUSY, EINVAL, ENODEV, ENOSYS } from '../../src/core/errno.ts';
+import { EAGAIN, EBUSY, EINVAL, ENODEV, ENOMEM, ENOSYS } from '../../src/core/errno.ts';
 import {
   type IntervalNotifier,
   mmuIntervalNotifierInsert,
@@ -277,6 +277,28 @@ describe('8.6 SVM init', () => {
     expect(lab.file.svmInit()).toBe(-ENOSYS);
     expect(lab.file.svmm).toBeNull();
     expect(lab.file.execute([{ kind: 'read', va: 0 }])).toEqual({ ret: -EINVAL, results: [-1] });
+  });
+
+  it('-ENOMEM without memory for the object, and nothing is left behind', () => {
+    const lab = new GpuLab();
+    const proc = lab.machine.createProcess();
+    const file = lab.gpu.open(proc, { svm: false });
+    lab.gpu.failAllocationAfter(1);
+    expect(file.svmInit()).toBe(-ENOMEM);
+    expect(file.svmm).toBeNull();
+    expect(file.channel).toBeNull();
+    expect(proc.mm.notifiers.wholeSpace.size).toBe(0);
+    expect(file.svmInit()).toBe(0);
+  });
+
+  it('asks for memory after it has seen whether it can share, before anything else', () => {
+    const newer = new GpuLab({ svm: false });
+    newer.gpu.failAllocationAfter(1);
+    expect(newer.file.svmInit()).toBe(-ENOSYS);
+    const lab = new GpuLab();
+    lab.gpu.failAllocationAfter(1);
+    expect(lab.file.svmInit()).toBe(-ENOMEM);
+    expect(lab.file.svmInit()).toBe(-EBUSY);
   });
 
   it('-EBUSY where the client has done so already', () => {

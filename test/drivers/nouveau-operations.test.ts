@@ -181,6 +181,22 @@ describe('operations', () => {
     expect(gpus[0]!.pagesInUse).toBe(2);
   });
 
+  it('let an allocation fail', () => {
+    const { results, gpus } = run([
+      'mmap 0 3 anon rw',
+      'cpu_write 0 0 3 5',
+      'gpu_fail_alloc 0 2',
+      'gpu_bind 0 0 0 3',
+      'gpu_bind 0 0 0 1',
+      'gpu_fail_alloc 0 4',
+      'gpu_bind 0 0 0 3',
+      'gpu_read 0 0 0 3',
+    ]);
+    expect(results.slice(2).map(({ ret }) => ret)).toEqual(new Array(6).fill('0'));
+    expect(results.at(-1)).toEqual({ ret: '0', data: [5, 6, 7] });
+    expect(gpus[0]!.pagesInUse).toBe(1);
+  });
+
   it('show in tables how a GPU maps what', () => {
     const { runner } = run([
       'mmap 0 4 anon rw',

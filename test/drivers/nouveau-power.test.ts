@@ -8,6 +8,7 @@ import { Delay, type Task } from '../../src/core/sched/task.ts';
 import { KiB, MiB, PAGE_SIZE } from '../../src/core/units.ts';
 import type { Execution } from '../../src/drivers/nouveau/index.ts';
 import { codeOf, errorOf } from '../core/tasks.ts';
+import { access } from './nouveau-faults.ts';
 import { GpuLab } from './nouveau-lab.ts';
 
 describe('8.8 suspend and resume', () => {
@@ -25,6 +26,101 @@ describe('8.8 suspend and resume', () => {
     expect(lab.gpu.suspended).toBe(false);
     expect(lab.each(va, 4).map((at) => lab.pageAt(at))).toEqual(pages);
     expect(lab.read(va, 4)).toEqual([5, 6, 7, 8]);
+  });
+
+  it('unpins every chunk, and TTM takes the contents out of VRAM until it is awake', () => {
+    const lab = new GpuLab({ vramBytes: 4 * MiB });
+    const va = lab.buffer(600, 5);
+    lab.bind(va, 600);
+    const { chunks } = lab.gpu.dmem!;
+    const places = (): unknown => chunks.map(({ buffer }) => [buffer.inVram, buffer.pins]);
+    const awake = [
+      [true, 1],
+      [true, 1],
+    ];
+    expect(places()).toEqual(awake);
+    lab.gpu.suspend();
+    expect(places()).toEqual([
+      [false, 0],
+      [false, 0],
+    ]);
+    // Hardware that does not ask whether its driver sleeps finds nothing, and changes nothing.
+    const { gpu, engine } = lab.gpu;
+    const { instance } = lab.file.channel!;
+    const { pages } = lab.machine.kernel;
+    const job = [access('read', va), access('write', va, 9), access('read', lab.at(va, 599))];
+    const nothing = 0xffff_ffff;
+    expect(lab.machine.run(gpu.execute(instance, job))).toEqual([nothing, 0, nothing]);
+    const ram = pages.allocate();
+    expect(engine.copy(ram, lab.pageAt(va))).toBe(0);
+    expect(pages.read32(ram, 0)).toBe(nothing);
+    engine.clear(lab.pageAt(va));
+    pages.put(ram);
+    expect(lab.machine.kernel.trespasses).toBe(0);
+    lab.gpu.resume();
+    expect(places()).toEqual(awake);
+    expect(lab.read(va, 600)).toEqual(Array.from({ length: 600 }, (_, i) => 5 + i));
+    lab.verify();
+  });
+
+  it('unpins once, however often it is told to sleep', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(1, 5);
+    lab.bind(va, 1);
+    expect([lab.gpu.suspend(), lab.gpu.suspend(), lab.gpu.resume(), lab.gpu.resume()]).toEqual([
+      0, 0, 0, 0,
+    ]);
+    expect(lab.gpu.dmem!.chunks[0]!.buffer.pins).toBe(1);
+    expect(lab.gpu.warnings).toEqual([]);
+  });
+
+  it('warns where a chunk cannot be pinned again, whose contents then are not there', () => {
+    const lab = new GpuLab({ vramBytes: 4 * MiB });
+    const va = lab.buffer(600, 5);
+    lab.bind(va, 600);
+    lab.gpu.suspend();
+    lab.gpu.failPinAfter(2);
+    expect(lab.gpu.resume()).toBe(0);
+    expect(lab.gpu.warnings).toEqual(['chunk 1 could not be pinned again: ENOMEM']);
+    const job = [access('read', va), access('read', lab.at(va, 599))];
+    expect(lab.file.execute(job).results).toEqual([5, 0xffff_ffff]);
+    // The CPU gets what the engine found.
+    expect(lab.proc.load32(lab.at(va, 598))).toBe(0xffff_ffff);
+    // Buffer objects lose nothing: the next time that pinning succeeds it is back.
+    lab.gpu.suspend();
+    expect(lab.gpu.warnings.slice(1)).toEqual(['a chunk was unpinned once too often']);
+    lab.gpu.resume();
+    expect(lab.file.execute(job).results).toEqual([5, 604]);
+    expect(lab.proc.load32(lab.at(va, 599))).toBe(604);
+    lab.verify();
+  });
+
+  it('comes after binds and CPU faults that run', () => {
+    const lab = new GpuLab({ copyLatencyNs: 1000 });
+    const va = lab.buffer(3, 5);
+    lab.bind(va, 1);
+    const startNs = lab.machine.scheduler.nowNs;
+    const { proc, file } = lab;
+    lab.machine.spawn('bind', file.svmBindTask(lab.at(va, 1), 2 * PAGE_SIZE));
+    lab.machine.spawn(
+      'reader',
+      (function* (): Task<void> {
+        expect(yield* proc.loadTask(va)).toBe(5);
+      })(),
+    );
+    lab.machine.spawn(
+      'sleeper',
+      (function* (): Task<void> {
+        yield new Delay(100);
+        expect(yield* lab.gpu.suspendTask()).toBe(0);
+        expect(lab.machine.scheduler.nowNs - startNs).toBe(3000);
+      })(),
+    );
+    lab.machine.runAll();
+    expect(lab.gpu.suspended).toBe(true);
+    expect(lab.owners(va, 3)).toEqual(['system', 'nouveau0', 'nouveau0']);
+    expect(lab.read(va, 3)).toEqual([5, 6, 7]);
+    lab.verify();
   });
 
   it('a call to a GPU that sleeps wakes it up', () => {
@@ -239,6 +335,22 @@ describe('8.8 fini', () => {
     expect(lab.gpu.remove()).toBe(0);
     // Pages go in the order of their numbers, and the last of a chunk was given out first.
     expect([lab.proc.load32(va), lab.proc.load32(lab.at(va, 1))]).toEqual([5, 0]);
+    lab.verify();
+  });
+
+  it('hands over an empty page where the DMA mapping fails, and unpins and unmaps all', () => {
+    const lab = new GpuLab();
+    const va = lab.buffer(3, 5);
+    lab.bind(va, 3);
+    const [chunk] = lab.gpu.dmem!.chunks;
+    lab.gpu.failDmaMapAfter(2);
+    lab.gpu.remove();
+    const values = lab.each(va, 3).map((at) => lab.proc.load32(at));
+    // From the first page of the chunk on, which was given out last.
+    expect(values).toEqual([5, 0, 7]);
+    expect(chunk!.buffer.pins).toBe(0);
+    expect(lab.gpu.dma.mapped).toBe(0);
+    expect(lab.gpu.warnings).toEqual([]);
     lab.verify();
   });
 

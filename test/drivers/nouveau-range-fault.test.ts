@@ -2,10 +2,24 @@
 
 import { describe, expect, it } from 'vitest';
 import { ENOMEM } from '../../src/core/errno.ts';
-import type { NotifierRange, NotifyEvent } from '../../src/core/hmm/notifier.ts';
+import {
+  type IntervalNotifier,
+  mmuIntervalNotifierInsert,
+  mmuIntervalNotifierRemove,
+  mmuIntervalReadBegin,
+  type NotifierRange,
+  type NotifyEvent,
+} from '../../src/core/hmm/notifier.ts';
+import {
+  HMM_PFN_REQ_FAULT,
+  HMM_PFN_VALID,
+  HMM_PFN_WRITE,
+  hmmPfnPage,
+  hmmRangeFault,
+} from '../../src/core/hmm/range-fault.ts';
 import { PTE_DEVICE_EXCLUSIVE, PTE_PRESENT, PTE_WRITE } from '../../src/core/mm/pte.ts';
 import { Delay, type Task } from '../../src/core/sched/task.ts';
-import { PAGE_SIZE } from '../../src/core/units.ts';
+import { MiB, PAGE_SIZE } from '../../src/core/units.ts';
 import { GPU_PTE_VRAM } from '../../src/hw/gpu-page-table.ts';
 import { access } from './nouveau-faults.ts';
 import { GpuLab } from './nouveau-lab.ts';
@@ -54,6 +68,40 @@ describe('8.7 what an access asks for', () => {
     expect(lab.read(va)).toEqual([5]);
     expect(lab.file.execute([access('write', va, 6)]).ret).toBe(-1);
     expect(lab.proc.load32(va)).toBe(5);
+  });
+});
+
+describe('8.7 order', () => {
+  it('is 0 always: there are no huge pages here, a word names one page and nothing else', () => {
+    const lab = new GpuLab();
+    const hugeBytes = 2 * MiB;
+    const first = lab.buffer(1024);
+    const va = Math.ceil(first / hugeBytes) * hugeBytes;
+    for (const at of lab.each(va, 512)) lab.proc.store32(at, 7);
+    const { mm } = lab.proc;
+    const ops = { name: 'test', invalidate: () => true };
+    const notifier = mmuIntervalNotifierInsert(mm, ops, va, va + hugeBytes) as IntervalNotifier;
+    const hmmPfns = new Uint32Array(512);
+    lab.machine.run(
+      (function* (): Task<void> {
+        yield* mm.mmapLock.read();
+        const notifierSeq = yield* mmuIntervalReadBegin(notifier);
+        const range = { notifier, notifierSeq, start: va, end: va + hugeBytes, hmmPfns };
+        const wanted = { defaultFlags: HMM_PFN_REQ_FAULT, pfnFlagsMask: 0, devPrivateOwner: null };
+        expect(yield* hmmRangeFault({ ...range, ...wanted })).toBe(0);
+        mm.mmapLock.unlockRead();
+        yield* mmuIntervalNotifierRemove(notifier);
+      })(),
+    );
+    const pages = lab.each(va, 512).map((at) => lab.pageAt(at));
+    expect([...hmmPfns].map(hmmPfnPage)).toEqual(pages);
+    // Below the page number stand VALID and WRITE, and no bit of an order.
+    expect(new Set([...hmmPfns].map((word, i) => word - pages[i]! * 64))).toEqual(
+      new Set([HMM_PFN_VALID | HMM_PFN_WRITE]),
+    );
+    // So a fault maps the page that was touched, and none beside it.
+    lab.read(lab.at(va, 1));
+    expect(lab.mappings(va, 4)).toEqual([null, 'rw', null, null]);
   });
 });
 

@@ -37,6 +37,29 @@ describe('what a device reaches', () => {
   });
 });
 
+describe('private memory of its own that has nothing behind it', () => {
+  it('reads as all ones and takes no writes, and nobody trespassed', () => {
+    const { machine, pages, told } = onBus();
+    let isThere = true;
+    const bus = new BusMaster(machine.kernel, gpu0, { answers: () => isThere });
+    const own = devicePage(machine, gpu0);
+    const coherent = devicePage(machine, gpu0, 'coherent');
+    const ram = ramPage(machine, 5);
+    bus.write32(own, 0, 7);
+    isThere = false;
+    expect(bus.reaches(own)).toBe(true);
+    expect([own, coherent, ram].map((page) => bus.read32(page, 0))).toEqual([MASTER_ABORT, 0, 5]);
+    bus.write32(own, 0, 8);
+    bus.copyPage(own, ram);
+    bus.clearPage(own);
+    bus.copyPage(ram, own);
+    expect([0, 1].map((word) => pages.read32(ram, word))).toEqual([MASTER_ABORT, MASTER_ABORT]);
+    isThere = true;
+    expect(bus.read32(own, 0)).toBe(7);
+    expect(told).toEqual([]);
+  });
+});
+
 describe('memory that does not answer', () => {
   it('is not changed, and the trespass names all there is to name', () => {
     const { machine, pages, bus, told } = onBus();

@@ -30,6 +30,8 @@ export interface SvmBind {
   readonly stride?: number;
   readonly reserved0?: number;
   readonly reserved1?: number;
+  /** Written by a call that is not refused: always 0, whatever moved. */
+  result?: number;
 }
 
 /** The header of a call. `priority` 0 to 255, without effect. */
@@ -43,8 +45,8 @@ export function bindHeader(
 
 /**
  * Moves what it can of the range to VRAM, VMA by VMA; gaps are passed over, and what a VMA answers
- * is of no concern. Returns 0, or -EINVAL for anything that is not that one command, and for a
- * client without an address space.
+ * is of no concern: `result` becomes 0 all the same. Returns 0, or -EINVAL for anything that is not
+ * that one command, and for a client without an address space.
  */
 export function* svmBind(
   device: Nouveau,
@@ -73,9 +75,11 @@ export function* svmBind(
       if (vma === null || vma.start >= end) break;
       addr = Math.max(addr, vma.start);
       const next = Math.min(vma.end, end);
+      // What it answers is dropped.
       yield* migrateVma(device, svmm, vma, addr, next);
       addr = next;
     }
+    args.result = 0;
   } finally {
     mm.mmapLock.unlockRead();
   }

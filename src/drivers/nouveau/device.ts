@@ -29,6 +29,7 @@ import {
   type GpuPte,
 } from '../../hw/gpu-page-table.ts';
 import { Dmem } from './dmem.ts';
+import { DmaMappings, Failures } from './failures.ts';
 import { NouveauFile } from './file.ts';
 import { type NouveauRules, rulesOf } from './rules.ts';
 import { type StaleMapping, staleMappings } from './stale.ts';
@@ -82,8 +83,12 @@ export class Nouveau implements Driver, Owner {
   #nextSvmmId = 1;
   #suspended = false;
   #removed = false;
-  /** Binds that run: removal waits for them. */
-  #binds = 0;
+  /** Binds and CPU faults that run: sleep and removal wait for them. */
+  #users = 0;
+  readonly #allocations: Failures = new Failures('allocation');
+  readonly #pins: Failures = new Failures('pin');
+  /** What migrations have mapped for the copy engine. */
+  readonly dma: DmaMappings = new DmaMappings();
   readonly #warnings: string[] = [];
 
   constructor(options: NouveauOptions = {}) {
@@ -227,7 +232,10 @@ export class Nouveau implements Driver, Owner {
 
   // Power and removal ------------------------------------------------------------------------
 
-  /** Before the machine sleeps: 0, or -ENODEV. VRAM keeps what it holds; no page migrates. */
+  /**
+   * Before the machine sleeps: 0, or -ENODEV. No page migrates: the contents of VRAM go to RAM as
+   * those of buffer objects, and come back when the GPU wakes.
+   */
   suspend(): number {
     return this.machine.run(this.suspendTask());
   }
@@ -265,10 +273,54 @@ export class Nouveau implements Driver, Owner {
   wake(): void {
     if (!this.#suspended) return;
     this.#suspended = false;
+    this.dmem?.resume();
     this.#made.svm?.enable();
   }
 
+  // Failures to order ------------------------------------------------------------------------
+
+  /**
+   * The `n`-th allocation of kernel memory from now (1 is the next) fails, once. Allocations are:
+   * one for an SVM_INIT; for each VMA of a bind four arrays (three before v5.8), and one for each
+   * chunk that is added to VRAM; and one for each fault by which a batch is longer than any before.
+   * Removal is not counted: it asks until it gets.
+   *
+   * @throws SimError `bad-argument` unless `n` is a whole number from 1 on
+   */
+  failAllocationAfter(n: number): void {
+    this.#allocations.after(n);
+  }
+
+  /**
+   * The `n`-th page of RAM from now (1 is the next) that a migration maps for the copy engine, each
+   * way and on removal too, cannot be mapped, once. A page that is only cleared needs no mapping.
+   *
+   * @throws SimError `bad-argument` unless `n` is a whole number from 1 on
+   */
+  failDmaMapAfter(n: number): void {
+    this.dma.failures.after(n);
+  }
+
+  /**
+   * The `n`-th time from now (1 is the next) that a chunk is pinned in VRAM fails, once: a chunk is
+   * pinned when it is added, and each time the GPU wakes.
+   *
+   * @throws SimError `bad-argument` unless `n` is a whole number from 1 on
+   */
+  failPinAfter(n: number): void {
+    this.#pins.after(n);
+  }
+
   // For its parts ----------------------------------------------------------------------------
+
+  /** An allocation of kernel memory. False: -ENOMEM. */
+  allocates(): boolean {
+    return !this.#allocations.attempt();
+  }
+
+  pinFails(): boolean {
+    return this.#pins.attempt();
+  }
 
   warn(message: string): void {
     this.#warnings.push(message);
@@ -303,13 +355,18 @@ export class Nouveau implements Driver, Owner {
   /** Runs a bind, which removal lets come to its end. */
   *whilePresent(bind: Task<number>): Task<number> {
     if (this.#removed) return -ENODEV;
+    return yield* this.whileInUse(bind);
+  }
+
+  /** Runs what needs the GPU awake to its end. */
+  *whileInUse(task: Task<number>): Task<number> {
     this.wake();
-    this.#binds++;
+    this.#users++;
     try {
-      return yield* bind;
+      return yield* task;
     } finally {
-      this.#binds--;
-      if (this.#binds === 0) this.#made.bindsDone.wakeAll();
+      this.#users--;
+      if (this.#users === 0) this.#made.unused.wakeAll();
     }
   }
 
@@ -329,11 +386,16 @@ export class Nouveau implements Driver, Owner {
 
   *#suspend(): Task<number> {
     if (this.#removed) return -ENODEV;
-    const { svm } = this.#made;
-    if (svm !== null) {
-      yield* svm.idle();
-      svm.disable();
+    const { svm, dmem } = this.#made;
+    for (;;) {
+      if (svm !== null) yield* svm.idle();
+      if (this.#users === 0) break;
+      yield this.#made.unused;
     }
+    if (this.#removed) return -ENODEV;
+    if (this.#suspended) return 0;
+    svm?.disable();
+    dmem?.suspend();
     this.#suspended = true;
     return 0;
   }
@@ -350,7 +412,7 @@ export class Nouveau implements Driver, Owner {
     const { svm, dmem } = this.#made;
     this.wake();
     this.#removed = true;
-    while (this.#binds > 0) yield this.#made.bindsDone;
+    while (this.#users > 0) yield this.#made.unused;
     for (const file of this.#files) yield* file.hangUp();
     if (svm !== null) {
       svm.disable();
@@ -370,7 +432,7 @@ class Parts {
   readonly rules: NouveauRules;
   readonly gpu: Gpu;
   readonly engine: CopyEngine;
-  readonly bindsDone: WaitQueue;
+  readonly unused: WaitQueue;
   readonly svm: Svm | null;
   dmem: Dmem | null;
 
@@ -378,7 +440,9 @@ class Parts {
     const { kernel } = machine;
     this.machine = machine;
     this.rules = rulesOf(kernel.era);
-    const bus = new BusMaster(kernel, device);
+    const bus = new BusMaster(kernel, device, {
+      answers: (page) => device.dmem?.inVram(page) ?? false,
+    });
     const { copyLatencyNs: latencyNs = 0, faultEntries = 64 } = options;
     this.engine = new CopyEngine(kernel, bus, { name: `${device.name} copy engine`, latencyNs });
     this.gpu = new Gpu(kernel, {
@@ -387,7 +451,7 @@ class Parts {
       faultEntries,
       onInterrupt: () => device.svm?.interrupt(),
     });
-    this.bindsDone = new WaitQueue(machine.scheduler, () => `the binds of ${device.name}`);
+    this.unused = new WaitQueue(machine.scheduler, () => `whoever uses ${device.name}`);
     this.svm = options.svm === false ? null : new Svm(device, kernel);
     this.dmem = options.dmem === false ? null : new Dmem(device, kernel);
   }

@@ -2,10 +2,12 @@
  * VRAM as device memory with struct pages. Reference: nouveau_dmem.c of Linux 6.1.
  *
  * VRAM is taken in chunks of 2 MiB, each a pinned buffer object under a pagemap of its own, and
- * never given back before the GPU goes. Until v5.7 one pagemap covered all of VRAM and bitmaps told
- * which pages were free; who owns what came to the same, so all eras have chunks here.
+ * never given back before the GPU goes. A page's contents are those of its place in the buffer
+ * object, wherever that lies: while the GPU sleeps, in RAM, and hardware does not reach them. The
+ * RAM for that is not taken from the machine's. Until v5.7 one pagemap covered all of VRAM and
+ * bitmaps told which pages were free; who owns what came to the same, so all eras have chunks here.
  */
-import { ENOMEM } from '../../core/errno.ts';
+import { ENOMEM, errnoName } from '../../core/errno.ts';
 import type { Kernel } from '../../core/kernel.ts';
 import {
   type DeviceFault,
@@ -22,12 +24,45 @@ import { evictChunk, migrateToRam } from './migrate.ts';
 /** DMEM_CHUNK_SIZE. */
 export const DMEM_CHUNK_BYTES: number = 2 * MiB;
 
+/** The buffer object under a chunk, as far as TTM moves it about: struct nouveau_bo. */
+export class ChunkBuffer {
+  /** False: its contents lie in RAM. */
+  inVram = false;
+  /** While it is pinned it stays in VRAM. */
+  pins = 0;
+  readonly #device: Nouveau;
+
+  constructor(device: Nouveau) {
+    this.#device = device;
+  }
+
+  /** nouveau_bo_pin: moves it to VRAM, contents and all. 0, or -ENOMEM where VRAM has no room. */
+  pin(): number {
+    if (this.#device.pinFails()) return -ENOMEM;
+    this.inVram = true;
+    this.pins++;
+    return 0;
+  }
+
+  /** nouveau_bo_unpin. */
+  unpin(): void {
+    if (this.pins === 0) this.#device.warn('a chunk was unpinned once too often');
+    else this.pins--;
+  }
+
+  /** ttm_resource_manager_evict_all comes by: what is not pinned leaves VRAM. */
+  evict(): void {
+    if (this.pins === 0) this.inVram = false;
+  }
+}
+
 /** struct nouveau_dmem_chunk. */
 export class DmemChunk implements DevPagemapOps {
   /** Pages given out: `callocated`. */
   allocated = 0;
   pagemap: DevPagemap | null = null;
-  /** Where in VRAM it lies, in bytes. */
+  readonly buffer: ChunkBuffer;
+  /** Where in VRAM it lies, in bytes; there it comes back to. */
   readonly offset: number;
   readonly #device: Nouveau;
   readonly #freePages: FreePages;
@@ -35,6 +70,7 @@ export class DmemChunk implements DevPagemapOps {
   constructor(device: Nouveau, freePages: FreePages, offset: number) {
     this.#device = device;
     this.#freePages = freePages;
+    this.buffer = new ChunkBuffer(device);
     this.offset = offset;
   }
 
@@ -47,7 +83,7 @@ export class DmemChunk implements DevPagemapOps {
 
   /** nouveau_dmem_migrate_to_ram. */
   migrateToRam(fault: DeviceFault): Task<number> {
-    return migrateToRam(this.#device, fault);
+    return this.#device.whileInUse(migrateToRam(this.#device, fault));
   }
 }
 
@@ -86,11 +122,17 @@ export class Dmem {
     return page;
   }
 
-  /** nouveau_dmem_chunk_alloc: 0, -ENOMEM where no chunk fits into VRAM, or what memremap says. */
+  /**
+   * nouveau_dmem_chunk_alloc: 0; -ENOMEM where there is no memory for its struct, no room for it in
+   * VRAM, or it cannot be pinned there; or what memremap says.
+   */
   addChunk(): number {
     const device = this.#device;
+    if (!device.allocates()) return -ENOMEM;
     const chunk = new DmemChunk(device, this.#freePages, this.usedBytes);
     if (chunk.offset + DMEM_CHUNK_BYTES > device.vramBytes) return -ENOMEM;
+    const pinned = chunk.buffer.pin();
+    if (pinned !== 0) return pinned;
     const pagemap = memremapPages(device.kernel, {
       type: 'private',
       owner: device,
@@ -103,6 +145,32 @@ export class Dmem {
     this.chunks.push(chunk);
     this.#freePages.addRegion(pagemap.firstPage, pagemap.pageCount);
     return 0;
+  }
+
+  /** nouveau_dmem_suspend, and TTM behind it: every chunk's contents leave VRAM. */
+  suspend(): void {
+    for (const { buffer } of this.chunks) buffer.unpin();
+    for (const { buffer } of this.chunks) buffer.evict();
+  }
+
+  /**
+   * nouveau_dmem_resume: every chunk is pinned again, and its contents are back. Where that fails
+   * there is a warning and no more. Hardware then finds nothing where the pages should be, until
+   * the GPU has slept once more and pinning succeeds.
+   */
+  resume(): void {
+    this.chunks.forEach(({ buffer }, i) => {
+      const result = buffer.pin();
+      if (result !== 0) {
+        this.#device.warn(`chunk ${i} could not be pinned again: ${errnoName(result)}`);
+      }
+    });
+  }
+
+  /** False for a page of a chunk whose contents are not in VRAM. */
+  inVram(page: Page): boolean {
+    const { ops } = this.#device.kernel.pages.pagemapOf(page)!;
+    return (ops as DmemChunk).buffer.inVram;
   }
 
   /** Where in VRAM a page lies, in bytes: nouveau_dmem_page_addr. */
@@ -122,6 +190,7 @@ export class Dmem {
     for (const chunk of [...this.chunks].reverse()) {
       if (device.rules.evicts) {
         yield* evictChunk(device, chunk);
+        chunk.buffer.unpin();
         if (chunk.allocated > 0) {
           device.warn(`${chunk.allocated} pages are in use in a chunk that goes`);
         }

@@ -1,6 +1,6 @@
 /** A client of the GPU: what a process that has opened it can ask for. */
 import type { OpenFile } from '../../core/driver.ts';
-import { EBUSY, EINVAL, EIO, ENODEV, ENOSYS } from '../../core/errno.ts';
+import { EBUSY, EINVAL, EIO, ENODEV, ENOMEM, ENOSYS } from '../../core/errno.ts';
 import type { Mm } from '../../core/mm/mm.ts';
 import type { Process } from '../../core/process.ts';
 import type { Task } from '../../core/sched/task.ts';
@@ -66,8 +66,9 @@ export class NouveauFile implements OpenFile {
   }
 
   /**
-   * DRM_NOUVEAU_SVM_INIT: 0, -ENODEV, -ENOSYS where the GPU cannot, -EBUSY the second time, -EINVAL
-   * where the window does not fit into the GPU's address space or the process is gone.
+   * DRM_NOUVEAU_SVM_INIT: 0, -ENODEV, -ENOSYS where the GPU cannot, -ENOMEM where there is no
+   * memory for the object (asked for first), -EBUSY the second time, -EINVAL where the window does
+   * not fit into the GPU's address space or the process is gone.
    */
   svmInit(init: SvmInit = NOTHING_UNMANAGED): number {
     return this.device.machine.run(this.svmInitTask(init));
@@ -155,6 +156,7 @@ export class NouveauFile implements OpenFile {
     if (device.removed) return -ENODEV;
     const { svm } = device;
     if (svm === null) return -ENOSYS;
+    if (!device.allocates()) return -ENOMEM;
     if (this.#svmm !== null) return -EBUSY;
     const { unmanagedAddr: start, unmanagedSize: size } = init;
     // nvkm_vmm_ctor.

@@ -1,5 +1,5 @@
 /** Migration between RAM and VRAM. Reference: nouveau_dmem.c of Linux 6.1. */
-import { ENODEV } from '../../core/errno.ts';
+import { ENODEV, ENOMEM } from '../../core/errno.ts';
 import {
   MIGRATE_PFN_LOCKED,
   MIGRATE_PFN_MIGRATE,
@@ -96,6 +96,7 @@ function* moveOneHome(device: Nouveau, args: MigrateVma): Task<number> {
   const fence = engine.fence();
   yield* migrateVmaPages(args);
   yield* settle(fence.wait());
+  device.dma.unmap(1);
   return 0;
 }
 
@@ -106,14 +107,24 @@ function* moveOneHome(device: Nouveau, args: MigrateVma): Task<number> {
  * pass. `mended` devices let none pass.
  */
 function* copyUnderLock(device: Nouveau, args: MigrateVma, to: Page, from: Page): Task<number> {
-  const { engine, rules } = device;
+  const { rules } = device;
   const svmm = device.svmmOf(from);
   // Who migrated the page may have closed the GPU since; the kernel uses it after it was freed.
-  if (svmm === null || !rules.mapsMigrated) return engine.copy(to, from);
+  if (svmm === null || !rules.mapsMigrated) return copyHome(device, to, from);
   if (!svmm.mutex.tryLock()) yield* svmm.mutex.lock();
   svmm.invalidate(args.start, args.end);
-  const result = engine.copy(to, from);
+  const result = copyHome(device, to, from);
   svmm.mutex.unlock();
+  return result;
+}
+
+/** nouveau_dmem_copy_one: 0, with `to` mapped for the engine, or -EIO. */
+function copyHome(device: Nouveau, to: Page, from: Page): number {
+  const { dma, engine } = device;
+  const mapped = dma.map();
+  if (mapped !== 0) return mapped;
+  const result = engine.copy(to, from);
+  if (result !== 0) dma.unmap(1);
   return result;
 }
 
@@ -122,7 +133,8 @@ function* copyUnderLock(device: Nouveau, args: MigrateVma, to: Page, from: Page)
 /**
  * Moves what it can of [start, end), which lies in `vma`, to VRAM: nouveau_dmem_migrate_vma. The
  * caller holds mmap_lock. Returns 0 also where nothing moved, say because VRAM is full; -ENODEV
- * where VRAM has no pages; -EINVAL where the VMA cannot be migrated.
+ * where VRAM has no pages; -ENOMEM where there is no memory for its arrays; -EINVAL where the VMA
+ * cannot be migrated.
  */
 export function* migrateVma(
   device: Nouveau,
@@ -134,6 +146,10 @@ export function* migrateVma(
   const { kernel, dmem } = device;
   const { era, pageSize } = kernel;
   if (dmem === null) return -ENODEV;
+  // Sources, destinations, DMA addresses, and since v5.8 what the GPU is to map.
+  for (let arrays = device.rules.mapsMigrated ? 4 : 3; arrays > 0; arrays--) {
+    if (!device.allocates()) return -ENOMEM;
+  }
   const npages = Math.floor((end - start) / pageSize);
   const max = Math.min(pageSize / SCATTERLIST_BYTES, npages);
   const src = new Uint32Array(max);
@@ -160,14 +176,16 @@ export function* migrateVma(
 
 /** nouveau_dmem_migrate_chunk. */
 function* migrateChunk(device: Nouveau, svmm: Svmm, args: MigrateVma): Task<void> {
-  const { engine, rules } = device;
+  const { engine, rules, dma } = device;
   const { src, dst, start } = args;
   const count = Math.floor((args.end - start) / device.kernel.pageSize);
   const flags = new Uint8Array(count);
   const pages: Page[] = [];
+  let mapped = 0;
   for (let i = 0; i < count; i++) {
     const to = copyToVram(device, src[i]!);
     if (to !== NO_PAGE) {
+      if (migratePfnPage(src[i]!) !== NO_PAGE) mapped++;
       device.kernel.pages.driverData[to] = svmm.id;
       const write = (src[i]! & MIGRATE_PFN_WRITE) !== 0 ? device.writeFlags : 0;
       flags[i] = GPU_PTE_VALID | GPU_PTE_VRAM | write;
@@ -182,20 +200,25 @@ function* migrateChunk(device: Nouveau, svmm: Svmm, args: MigrateVma): Task<void
     if (device.mended) dropFailed(args, flags);
     yield* mapAll(svmm, start, pages, flags);
   }
+  dma.unmap(mapped);
   migrateVmaFinalize(args);
 }
 
 /** nouveau_dmem_migrate_copy_one: the page in VRAM, locked, or NO_PAGE. */
 function copyToVram(device: Nouveau, word: number): Page {
-  const { engine, rules } = device;
+  const { engine, rules, dma } = device;
   const { pages } = device.kernel;
   if ((word & MIGRATE_PFN_MIGRATE) === 0) return NO_PAGE;
   const from = migratePfnPage(word);
   if (from === NO_PAGE && !rules.mapsMigrated) return NO_PAGE;
   const to = device.dmem!.allocatePage();
   if (to === NO_PAGE) return NO_PAGE;
-  const result = from === NO_PAGE ? engine.clear(to) : engine.copy(to, from);
-  if (result === 0) return to;
+  if (from === NO_PAGE) {
+    if (engine.clear(to) === 0) return to;
+  } else if (dma.map() === 0) {
+    if (engine.copy(to, from) === 0) return to;
+    dma.unmap(1);
+  }
   pages.unlock(to);
   pages.put(to);
   return NO_PAGE;
@@ -226,27 +249,29 @@ function* mapAll(svmm: Svmm, start: Va, pages: readonly Page[], flags: Uint8Arra
 
 /**
  * Brings every page of a chunk home, whoever maps it: nouveau_dmem_evict_chunk. It waits for RAM
- * as long as it takes. A page that a copy fails for comes home empty, a page that somebody holds
- * does not come.
+ * as long as it takes. A page that cannot be copied or mapped for it comes home empty, a page that
+ * somebody holds does not come.
  */
 export function* evictChunk(device: Nouveau, chunk: DmemChunk): Task<void> {
-  const { kernel, engine } = device;
+  const { kernel, engine, dma } = device;
   const { firstPage, pageCount: count, pagesInUse } = chunk.pagemap!;
   if (pagesInUse === 0) return;
   const src = new Uint32Array(count);
   const dst = new Uint32Array(count);
   yield* migrateDeviceRange(kernel, src, firstPage, count);
+  let mapped = 0;
   for (let i = 0; i < count; i++) {
     if ((src[i]! & MIGRATE_PFN_MIGRATE) === 0) continue;
     const to = yield* allocateNoFail(device);
     kernel.pages.tryLock(to);
     dst[i] = wordFor(to);
-    engine.copy(to, migratePfnPage(src[i]!));
+    if (copyHome(device, to, migratePfnPage(src[i]!)) === 0) mapped++;
   }
   const fence = engine.fence();
   yield* migrateDevicePages(kernel, src, dst, count);
   yield* settle(fence.wait());
   migrateDeviceFinalize(kernel, src, dst, count);
+  dma.unmap(mapped);
 }
 
 /**

@@ -167,7 +167,8 @@ const operations: readonly Operation[] = [
   }),
   operation({
     name: 'gpu_suspend',
-    summary: 'the GPU sleeps until gpu_resume or until somebody needs it; VRAM keeps what it holds',
+    summary:
+      'the GPU sleeps until gpu_resume or until somebody needs it; RAM keeps what VRAM holds',
     args: [gpuArg()],
     *run(ctx, [device]) {
       return { ret: errnoName(yield* gpuOf(ctx, device).suspendTask()) };
@@ -196,6 +197,16 @@ const operations: readonly Operation[] = [
     // biome-ignore lint/correctness/useYield: an operation is a task, also one that never sleeps
     *run(ctx, [device, n]) {
       gpuOf(ctx, device).engine.failAfter(n);
+      return { ret: '0' };
+    },
+  }),
+  operation({
+    name: 'gpu_fail_alloc',
+    summary: "the n-th next allocation of the driver's own memory fails: 1 is the next",
+    args: [gpuArg(), intArg('n', 1, 1_000_000)],
+    // biome-ignore lint/correctness/useYield: as above
+    *run(ctx, [device, n]) {
+      gpuOf(ctx, device).failAllocationAfter(n);
       return { ret: '0' };
     },
   }),

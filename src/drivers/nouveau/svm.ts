@@ -5,7 +5,7 @@
  * The hardware raises an interrupt when it has written an entry into its fault buffer. The worker
  * empties the buffer, serves what it found, and asks for one replay of all stalled accesses.
  */
-import { EBUSY, EINVAL, ENOENT, errnoName } from '../../core/errno.ts';
+import { EBUSY, EINVAL, ENOENT, ENOMEM, errnoName } from '../../core/errno.ts';
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE } from '../../core/hmm/range-fault.ts';
 import type { Kernel } from '../../core/kernel.ts';
 import { Mutex } from '../../core/sched/locks.ts';
@@ -46,6 +46,14 @@ export class Svm {
   readonly #channels: Map<number, Channel> = new Map();
   readonly #mutex: Mutex;
   readonly #idle: WaitQueue;
+  /**
+   * GET and PUT as the driver knows them. The registers are read again only when these two are
+   * equal, so a batch is what was there at that time.
+   */
+  #get = 0;
+  #put = 0;
+  /** Faults that there is memory to copy at a time: as many as the longest batch so far had. */
+  #cacheSize = 0;
   #pending = false;
   #running = false;
   /** False while the GPU is suspended or gone: the interrupt is masked. */
@@ -84,10 +92,11 @@ export class Svm {
     this.#enabled = false;
   }
 
-  /** nouveau_svm_resume: what came in meanwhile is served. */
+  /** nouveau_svm_resume: what came in meanwhile is a batch of its own. */
   enable(): void {
     this.#enabled = true;
-    if (this.#pending) this.#start();
+    this.#readRegisters();
+    if (this.#pending || this.#get !== this.#put) this.#start();
   }
 
   /** Waits until no fault is being served. */
@@ -103,7 +112,7 @@ export class Svm {
 
   *#work(): Task<void> {
     try {
-      while (this.#pending && this.#enabled) {
+      while (this.#mustServe()) {
         this.#pending = false;
         yield* this.#serveBuffer();
       }
@@ -111,6 +120,18 @@ export class Svm {
       this.#running = false;
       this.#idle.wakeAll();
     }
+  }
+
+  /** The interrupt stays up as long as GET and PUT differ. */
+  #mustServe(): boolean {
+    const { faultBuffer } = this.#device.gpu;
+    return this.#enabled && (this.#pending || faultBuffer.get !== faultBuffer.put);
+  }
+
+  #readRegisters(): void {
+    const { faultBuffer } = this.#device.gpu;
+    this.#put = faultBuffer.put;
+    this.#get = faultBuffer.get;
   }
 
   /** nouveau_svm_fault. */
@@ -127,23 +148,42 @@ export class Svm {
     if ((yield* this.#serveAll(faults)) > 0) gpu.replay();
   }
 
-  /** nouveau_svm_fault_cache for all entries between GET and PUT; the hardware may reuse them. */
+  /**
+   * nouveau_svm_fault_cache for all entries between GET and PUT. The hardware may reuse them once
+   * the register says so, which is when all are copied.
+   */
   #cacheFaults(): CachedFault[] {
     const { gpu } = this.#device;
     const { faultBuffer } = gpu;
     const faults: CachedFault[] = [];
-    while (faultBuffer.get !== faultBuffer.put) {
-      const at = faultBuffer.get;
+    if (this.#get === this.#put) this.#readRegisters();
+    if (this.#get === this.#put) return faults;
+    while (this.#get !== this.#put) {
+      const at = this.#get;
       const entry = faultBuffer.read(at);
       if (entry.valid) {
         faultBuffer.clearValid(at);
-        faults.push({ entry, cause: gpu.recordOf(at), svmm: null });
+        const fault = { entry, cause: gpu.recordOf(at), svmm: null };
+        if (this.#hasRoom(faults.length)) faults.push(fault);
+        else this.#cancel(fault, -ENOMEM);
       } else {
         this.#device.warn(`entry ${at} of the fault buffer is not valid`);
       }
-      faultBuffer.get = at + 1 === faultBuffer.entries ? 0 : at + 1;
+      this.#get = at + 1 === faultBuffer.entries ? 0 : at + 1;
     }
+    faultBuffer.get = this.#get;
     return faults;
+  }
+
+  /** Memory for one fault more than `count`. It is kept for later batches. */
+  #hasRoom(count: number): boolean {
+    if (count < this.#cacheSize) return true;
+    if (!this.#device.allocates()) {
+      this.#device.warn('there is no memory to copy a fault to');
+      return false;
+    }
+    this.#cacheSize++;
+    return true;
   }
 
   /** Finds the address space of each channel. */
