@@ -12,11 +12,11 @@ const OPERATIONS = 40;
 
 describe('random programs with GPUs, dmirrors and a secure guest', () => {
   const ERAS: readonly (readonly [EraName, number])[] = [
-    ['v5.6', 60],
-    ['v5.7', 60],
-    ['v5.10', 60],
-    ['v6.1', 120],
-    ['v6.12', 60],
+    ['v5.6', 100],
+    ['v5.7', 100],
+    ['v5.10', 100],
+    ['v6.1', 200],
+    ['v6.12', 100],
   ];
 
   it.each(ERAS)('find nothing in era %s (%i programs)', (era, programs) => {

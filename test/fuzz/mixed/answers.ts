@@ -119,8 +119,10 @@ function checkRemove(done: Done): void {
   facts.removed = true;
 }
 
-/** Why a page that is somewhere else may not come: the device there has no luck. */
-function isStuck(done: Done, home: Home): boolean {
+/** Why a page that is somewhere else may not come: who has it has no luck. */
+function isStuck(done: Done, at: number): boolean {
+  const home = homeBefore(done, at);
+  if (home === 'uv' && done.isNowhere(at)) return true;
   return done.lowRam || (home.startsWith('gpu') && done.gpus[Number(home.slice(3))]!.failing);
 }
 
@@ -138,7 +140,7 @@ function checkCpu(done: Done, range: Range, base: number | null): void {
       return;
     }
     if (got === 'SIGBUS' || got === 'SIGKILL') {
-      if (isStuck(done, homeBefore(done, range.first + i))) return;
+      if (isStuck(done, range.first + i)) return;
     }
     if (base === null) checkRead(done, page!.cell, got, `page ${i}`);
     else if (got === 'ok') write(done, page!.cell, base + i);
@@ -189,7 +191,7 @@ function checkDmirrorAccess(done: Done, range: Range, may: May): void {
     const home = homeBefore(done, at);
     // Its own private pages are not faulted for it when they are read-only.
     if (home === device && done.name === 'dev_write') return true;
-    return isStuck(done, home) || isForeign(done, home, device);
+    return isStuck(done, at) || isForeign(done, home, device);
   });
   if (allowed && !excused) done.found(`answered ${done.result.ret} without a reason`);
 }
@@ -235,7 +237,7 @@ function checkGpuAccess(done: Done, range: Range, may: May, atomic: boolean): vo
     const readOnly = home === device && done.before(at)?.writable === false;
     const mends = facts.mended && done.era.hmmFaultsForeign;
     if (readOnly && !mends && done.name !== 'gpu_read') return true;
-    return isStuck(done, home) || isForeign(done, home, device);
+    return isStuck(done, at) || isForeign(done, home, device);
   });
   if (!excused) done.found(`answered ${done.result.ret} without a reason`);
 }

@@ -1,5 +1,6 @@
 /** An operation that has run, and what is needed to judge it. */
 import type { Era } from '../../../src/core/era.ts';
+import type { Page } from '../../../src/core/units.ts';
 import { BUFFER_STRIDE_PAGES, type Cell, type Model, type ModelPage } from '../model.ts';
 import type { Home, MirrorEntry, Place } from './eye.ts';
 
@@ -45,6 +46,13 @@ export interface Done {
   before(pageNumber: number): Place | undefined;
   /** Where the page of an address of any process was before. */
   homeAt(process: number, pageNumber: number): Home;
+  /** The page there; undefined where nothing was mapped. */
+  pageAt(process: number, pageNumber: number): Page | null | undefined;
+  /**
+   * A device page stands for secure memory of which the ultravisor has nothing, as where the
+   * hypervisor moved pages of a slot it never registered. Such a page cannot go out.
+   */
+  isNowhere(pageNumber: number): boolean;
   /** The cells of all addresses that had the page of this one before. */
   sharing(pageNumber: number): Cell[];
   /** What a device wrongly believed to be there before, as the kernel's drivers may. */

@@ -152,7 +152,13 @@ export class MixedEye {
     return this.uvmem === null ? null : ((one.files.get(this.uvmem) as KvmVm | undefined) ?? null);
   }
 
-  /** First pages, of RAM or of any device, whose first word is one of `words`. */
+  /** The page stands for secure memory of which the ultravisor has nothing. */
+  isNowhere(page: Page): boolean {
+    const stands = this.uvmem?.standsFor(page) ?? null;
+    return stands !== null && this.uvmem!.ultravisor.whereIs(stands.vm.lpid, stands.gpa) === null;
+  }
+
+  /** Pages, of RAM or of any device, whose first word is one of `words`. */
   pagesWith(words: ReadonlySet<number>): Page[] {
     const { pages, frames } = this.machine.kernel;
     const { frame, rows } = pages;

@@ -3,6 +3,7 @@
  * ultravisor says whether it has the contents, gave them out sealed, or shares a page of the
  * host); what it must hold is worked out here.
  */
+import { NO_PAGE, type Page } from '../../../src/core/units.ts';
 import type { KvmVm } from '../../../src/drivers/kvm-uvmem/index.ts';
 import type { ProgramProcess } from '../../../src/program/types.ts';
 import { type Cell, mayRead, mayWrite } from '../model.ts';
@@ -17,8 +18,8 @@ interface GuestPlace {
   readonly where: Where;
   /** The page number in the process. */
   readonly at: number;
-  /** To the hypervisor it is secure: a device page stands for it. */
-  readonly stoodFor: boolean;
+  /** The device page that stands for it, or NO_PAGE. */
+  readonly standIn: Page;
 }
 
 /** The guest of one process, at one moment; pages by their number. */
@@ -72,7 +73,7 @@ function viewOf(eye: MixedEye, vm: KvmVm): GuestView {
       const gfn = slot.baseGfn + i;
       const where = ultravisor.whereIs(lpid, gfn * pageSize);
       const at = eye.numberOf(slot.address) + i;
-      pages.set(gfn, { where, at, stoodFor: vm.gfnState(gfn) === 'S' });
+      pages.set(gfn, { where, at, standIn: vm.uvmemSlots.uvmemPage(gfn) });
     }
   }
   return { stage, pages };
@@ -101,7 +102,8 @@ export class Guests {
     const pages = this.#before.get(process)?.pages;
     for (let gfn = first; gfn < first + count; gfn++) {
       const page = pages?.get(gfn);
-      if (page?.stoodFor && view.get(process)?.get(page.at)?.home !== 'uv') return true;
+      if (page === undefined || page.standIn === NO_PAGE) continue;
+      if (view.get(process)?.get(page.at)?.page !== page.standIn) return true;
     }
     return false;
   }
@@ -161,7 +163,8 @@ export class Guests {
         // A page that never was here went out as zeros.
         if (before?.pages.get(gfn)?.where !== 'secure') page.value = 0;
         const cell = done.model.spaces.get(process)?.get(at)?.cell;
-        const isHere = cell === page.cellBefore && done.homeAt(process, at) === 'uv';
+        const wasHere = done.pageAt(process, at) === before?.pages.get(gfn)?.standIn;
+        const isHere = cell === page.cellBefore && wasHere;
         const stands = cell !== undefined && isHere && !done.written.has(cell);
         page.sealed = !stands ? null : isUnsure(cell) ? UNKNOWN : cell.value;
       }
@@ -203,11 +206,11 @@ export class Guests {
   /** H_SVM_INIT_ABORT: what was taken in comes back as it was, for the guest had no secrets yet. */
   #undo(done: Done, before: GuestView): void {
     if (done.name !== 'svm_init_abort' && done.name !== 'svm_esm') return;
-    for (const [gfn, { where, at }] of before.pages) {
+    for (const [gfn, { where, at, standIn }] of before.pages) {
       const { value } = this.#page(done.process, gfn);
       const cell = done.model.spaces.get(done.process)?.get(at)?.cell;
       if (where === 'secure' && cell !== undefined && !done.lowRam) {
-        if (done.before(at)?.home === 'uv') cell.value = value;
+        if (done.before(at)?.page === standIn) cell.value = value;
       }
       if (where !== 'out') continue;
       // It came in once more first, for all who have it.

@@ -5,7 +5,7 @@
 import { SimError } from '../../../src/core/errors.ts';
 import type { TrespassInfo } from '../../../src/core/events/types.ts';
 import type { Machine } from '../../../src/core/machine.ts';
-import type { Page } from '../../../src/core/units.ts';
+import { NO_PAGE, type Page } from '../../../src/core/units.ts';
 import { dmirrorFactory } from '../../../src/drivers/dmirror/index.ts';
 import { kvmUvmemFactory } from '../../../src/drivers/kvm-uvmem/index.ts';
 import { nouveauFactory } from '../../../src/drivers/nouveau/index.ts';
@@ -217,9 +217,9 @@ class Judge {
     const places = this.#view.get(process);
     return [...asked].some((at) => {
       const place = places?.get(at);
-      if (place?.home !== 'uv') return false;
-      const { vm, gpa } = this.#eye.uvmem!.standsFor(place.page!)!;
-      return vm.gfnState(vm.gfnOf(gpa)) !== 'S';
+      // One that is free by now was none of those.
+      const pvt = place?.home === 'uv' ? this.#eye.uvmem!.standsFor(place.page!) : null;
+      return pvt !== null && pvt.vm.uvmemSlots.uvmemPage(pvt.vm.gfnOf(pvt.gpa)) !== place!.page;
     });
   }
 
@@ -290,6 +290,8 @@ class Judge {
       written: this.#written,
       before: (at) => before.get(process)?.get(at),
       homeAt: (number, at) => before.get(number)?.get(at)?.home ?? 'none',
+      pageAt: (number, at) => before.get(number)?.get(at)?.page,
+      isNowhere: (at) => this.#eye.isNowhere(before.get(process)?.get(at)?.page ?? NO_PAGE),
       sharing: (at) => this.#sharing(before, before.get(process)?.get(at)?.page ?? null),
       stale: (device, at) => this.#stale.get(`${process} ${device} ${at}`),
       found: (message) => this.#problems.push(message),
