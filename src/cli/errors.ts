@@ -7,6 +7,10 @@ export const EXIT_DIFFERENT = 1;
 export const EXIT_USAGE = 2;
 /** 128 + SIGINT. */
 export const EXIT_INTERRUPTED = 130;
+/** 128 + SIGTERM. */
+export const EXIT_TERMINATED = 143;
+/** 128 + SIGHUP. */
+export const EXIT_HUNG_UP = 129;
 /** 128 + SIGPIPE: nobody reads the output any more. */
 export const EXIT_PIPE = 141;
 

@@ -29,6 +29,7 @@ export const explainCommand: CommandDef<typeof args> = defineCommand({
     const at = given.at === undefined ? undefined : parseMoment(given.at);
     const wanted = given.pid === undefined ? undefined : parseNumber('--pid', given.pid);
     const history = new History(readRecording(given.file));
+    checkMoment(history, at);
     const pids = history.processesAt(va).filter((pid) => wanted === undefined || pid === wanted);
     if (pids.length === 0) throw noPage(history, va, wanted);
     const pages = pids.map((pid) => explainPage(history, pid, va, at));
@@ -87,6 +88,14 @@ function parseMoment(text: string): Moment {
   }
   const value = Number(match[2]);
   return match[1] === '#' ? { event: value } : { timeNs: value };
+}
+
+/** Times go on after the last record; records do not. */
+function checkMoment({ recording }: History, at: Moment | undefined): void {
+  if (at === undefined || !('event' in at)) return;
+  const last = recording.length === 0 ? 0 : recording.event(recording.length - 1).id;
+  if (at.event <= last) return;
+  throw new UsageError(`--at: expected a record up to #${last}; found #${at.event}`);
 }
 
 function parseNumber(flag: string, text: string): number {

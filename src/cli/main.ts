@@ -15,17 +15,10 @@ import { checkDriverCommand } from './check-driver.ts';
 import { compareCommand } from './compare.ts';
 import { conformanceCommand } from './conformance.ts';
 import { demoCommand } from './demo.ts';
-import {
-  EXIT_DIFFERENT,
-  EXIT_INTERRUPTED,
-  EXIT_OK,
-  EXIT_PIPE,
-  EXIT_USAGE,
-  UsageError,
-} from './errors.ts';
+import { EXIT_DIFFERENT, EXIT_OK, EXIT_PIPE, EXIT_USAGE, UsageError } from './errors.ts';
 import { explainCommand } from './explain.ts';
 import { exportCommand } from './export.ts';
-import { Progress, print, printError } from './output.ts';
+import { print, printError } from './output.ts';
 import { reportCommand } from './report.ts';
 import { runCommand } from './run.ts';
 import { packageVersion } from './version.ts';
@@ -90,12 +83,22 @@ function checkFlags(name: string, command: CommandDef, argv: readonly string[]):
     ]),
   );
   let given: string[];
+  let twice: string | undefined;
   try {
-    given = parseArgs({ args: [...argv], options, allowPositionals: true }).positionals;
+    const parsed = parseArgs({ args: [...argv], options, allowPositionals: true, tokens: true });
+    given = parsed.positionals;
+    const valued = parsed.tokens.flatMap((one) =>
+      one.kind === 'option' && one.value !== undefined ? [one.name] : [],
+    );
+    const often = MANY_VALUES.get(name) ?? [];
+    twice = valued.find((flag, i) => valued.indexOf(flag) < i && !often.includes(flag));
   } catch (error) {
     const reason =
       error instanceof Error ? error.message.replace(/(\n|\. To specify ).*$/s, '') : '';
     throw new UsageError(`${name}: ${reason.replace(/[.\s]+$/, '')}; see hmmlab ${name} --help`);
+  }
+  if (twice !== undefined) {
+    throw new UsageError(`${name}: expected one --${twice}; found more; see hmmlab ${name} --help`);
   }
   const wanted = positionals.map((key) => key.toUpperCase()).join(' ');
   if (given.length < positionals.length) {
@@ -118,6 +121,12 @@ function shortOf(arg: ArgsDef[string]): { readonly short?: string } {
 /** Commands that take as many files as there are. */
 const MANY_FILES: ReadonlySet<string> = new Set(['conformance']);
 
+/** Flags that may be given more than once. */
+const MANY_VALUES: ReadonlyMap<string, readonly string[]> = new Map([
+  ['run', ['driver']],
+  ['compare', ['driver', 'era']],
+]);
+
 /** One line on what went wrong, and the exit code. */
 function report(error: unknown): number {
   if (error instanceof UsageError || error instanceof InputError || error instanceof ProgramError) {
@@ -139,10 +148,6 @@ for (const stream of [process.stdout, process.stderr]) {
     process.exit(EXIT_DIFFERENT);
   });
 }
-process.on('SIGINT', () => {
-  new Progress().clear();
-  process.exit(EXIT_INTERRUPTED);
-});
 
 try {
   process.exitCode = await main(process.argv.slice(2));

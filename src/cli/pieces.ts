@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { createGzip, type Gzip } from 'node:zlib';
 import { OutputFile } from '../node/output-file.ts';
-import { Breather } from './output.ts';
+import { Breather, onSignal } from './output.ts';
 
 /** So many characters are written at once. */
 const CHUNK_CHARS = 64 * 1024;
@@ -27,20 +27,26 @@ export async function writePieces(
   pieces: Iterable<string>,
   path: string | undefined,
 ): Promise<number> {
-  const sink = sinkFor(path);
-  const abandon = (): void => sink.abandon();
-  // A signal ends the process where it stands.
+  if (isFile(path)) OutputFile.check(path);
+  // What must be known before the first piece takes its time, and there is nothing to abandon yet.
+  const chunks = chunksOf(pieces);
+  let chunk = await chunks.next();
+  let sink: Sink | null = null;
+  const abandon = (): void => sink?.abandon();
   process.once('exit', abandon);
+  const callOff = isFile(path) ? onSignal(abandon) : null;
   let total = 0;
   try {
-    for await (const chunk of chunksOf(pieces)) {
-      total += chunk.length;
-      await sink.write(chunk);
+    sink = sinkFor(path);
+    for (; chunk.done !== true; chunk = await chunks.next()) {
+      total += chunk.value.length;
+      await sink.write(chunk.value);
     }
     await sink.end();
   } finally {
-    sink.abandon();
+    abandon();
     process.off('exit', abandon);
+    callOff?.();
   }
   return total;
 }
@@ -59,8 +65,12 @@ async function* chunksOf(pieces: Iterable<string>): AsyncGenerator<string, void,
   if (chunk !== '') yield chunk;
 }
 
+function isFile(path: string | undefined): path is string {
+  return path !== undefined && path !== '-';
+}
+
 function sinkFor(path: string | undefined): Sink {
-  if (path === undefined || path === '-') return new StandardOutput();
+  if (!isFile(path)) return new StandardOutput();
   const file = new OutputFile(path);
   return path.endsWith('.gz') ? new PackedFile(file) : new PlainFile(file);
 }

@@ -65,7 +65,7 @@ function migrationLines({ devices, hmmlab }: UnifiedMemoryReport): string[] {
   const { total, moved_nothing, migrated_pages, failed_pages, within_ram_pages } = migrations;
   return [
     ...(rows.length > 1 ? columnLines(rows) : ['none between RAM and devices']),
-    ...fresh.map((one) => `${one.device_name}: ${one.filled_pages} fresh pages, nothing copied`),
+    ...fresh.map((one) => `${one.device_name}: fresh pages, nothing copied: ${one.filled_pages}`),
     ...evicting.map(({ device_name, evictions: { count, pages } }) => {
       return `${device_name}: pages evicted: ${pages}, in ${count} migrations by the driver`;
     }),

@@ -90,6 +90,7 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
 });
 
 function checkRecordPath(path: string): void {
+  if (path === '') throw new UsageError('--record: expected a file to write; found nothing');
   if (path === '-') throw new UsageError('--record: expected a file to write; found "-"');
   checkRecordingPath(path);
 }
@@ -101,8 +102,13 @@ function startRecorder(machine: Machine, { devices }: MachineSpec, path: string)
 
 /** Says which operation the machine could not carry out. */
 function located(error: unknown, path: string, step: Step | undefined): unknown {
-  if (!(error instanceof SimError) || step === undefined) return error;
+  if (!(error instanceof Error) || step === undefined) return error;
   const where = `${path}:${step.line}: ${stepText(step)}`;
+  if (!(error instanceof SimError)) {
+    // A fault of a driver, perhaps of one's own: the stack tells where.
+    error.stack = `${where}: ${error.stack ?? error.message}`;
+    return error;
+  }
   return new SimError(error.code, `${where}: ${error.message}`, error.detail);
 }
 

@@ -24,15 +24,17 @@ export class OutputFile {
   #descriptor: number | null;
 
   constructor(path: string) {
+    const { target, special } = targetOf(path);
     this.#path = path;
-    const stats = this.#tell(() => statSync(path, { throwIfNoEntry: false }));
-    if (stats?.isDirectory() === true) {
-      throw new InputError(`${path}: expected a file to write; found a directory`);
-    }
-    this.#target = stats === undefined ? path : realpathSync(path);
-    const special = stats !== undefined && !stats.isFile();
-    this.#trial = special ? this.#target : `${this.#target}.${process.pid}.part`;
+    this.#target = target;
+    this.#trial = special ? target : `${target}.${process.pid}.part`;
     this.#descriptor = this.#tell(() => openSync(this.#trial, special ? 'w' : 'wx'));
+  }
+
+  /** Throws where a file could not be written, before there is anything to write. */
+  static check(path: string): void {
+    // A pipe is not opened twice: its reader would see an end.
+    if (!targetOf(path).special) new OutputFile(path).abandon();
   }
 
   write(bytes: Uint8Array): void {
@@ -67,13 +69,32 @@ export class OutputFile {
   }
 
   #tell<T>(run: () => T): T {
-    try {
-      return run();
-    } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      const reason = REASONS.get(code ?? '') ?? message;
-      throw new InputError(`${this.#path}: cannot write it: ${reason}`);
-    }
+    return tell(this.#path, run);
+  }
+}
+
+interface Target {
+  /** Behind a link, the file that it leads to. */
+  readonly target: string;
+  /** A pipe or a device, which cannot be replaced and is written to as it is. */
+  readonly special: boolean;
+}
+
+function targetOf(path: string): Target {
+  const stats = tell(path, () => statSync(path, { throwIfNoEntry: false }));
+  if (stats === undefined) return { target: path, special: false };
+  if (stats.isDirectory()) {
+    throw new InputError(`${path}: expected a file to write; found a directory`);
+  }
+  return { target: realpathSync(path), special: !stats.isFile() };
+}
+
+function tell<T>(path: string, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new InputError(`${path}: cannot write it: ${REASONS.get(code ?? '') ?? message}`);
   }
 }
 

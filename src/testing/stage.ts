@@ -59,7 +59,7 @@ export class Stage {
     this.spec = spec;
     this.pageSize = pageSize;
     this.machine = new Machine({ era, pageSize, ramBytes: RAM_PAGES * pageSize });
-    this.driver = this.#attempt('attaching the driver', () => this.machine.attach(spec.create()));
+    this.driver = this.#attach();
     this.owner = spec.owner?.(this.driver) ?? this.driver;
     this.probe = this.machine.attach(new Probe());
     this.diagnosis = new Diagnosis(this.machine, this.owner, this.probe);
@@ -339,6 +339,20 @@ export class Stage {
     proc.openFiles.add(file);
     this.#files.set(proc, file);
     return proc;
+  }
+
+  #attach(): DeviceDriver {
+    return this.#attempt('attaching the driver', () => {
+      try {
+        return this.machine.attach(this.spec.create());
+      } catch (error) {
+        if (!(error instanceof Error && error.message.includes('EINVAL'))) throw error;
+        const message =
+          `${error.message}: memremap_pages wants an owner and ops with pageFree (page_free) and, ` +
+          'for private memory, migrateToRam (migrate_to_ram)';
+        throw new Error(message, { cause: error });
+      }
+    });
   }
 
   #attempt<T>(what: string, run: () => T): T {

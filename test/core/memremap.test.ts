@@ -35,11 +35,13 @@ describe('memremapPages', () => {
   }
 
   const onlyFree: DevPagemapOps = { pageFree: () => undefined };
+  const noFree = { migrateToRam: () => 0 } as unknown as DevPagemapOps;
   it.each<[string, Partial<DevPagemapOptions>, number]>([
     ['no memory', { bytes: 0 }, -EINVAL],
     ['less than nothing', { bytes: -PAGE_SIZE }, -EINVAL],
     ['half a page', { bytes: PAGE_SIZE / 2 }, -EINVAL],
     ['private memory without migrateToRam', { ops: onlyFree }, -EINVAL],
+    ['memory without pageFree', { ops: noFree }, -EINVAL],
     ['private memory without an owner', { owner: null }, -EINVAL],
     ['coherent memory without an owner', { type: 'coherent', owner: null }, -EINVAL],
     ['more than half of all physical addresses', { bytes: TOP }, -ERANGE],

@@ -167,6 +167,10 @@ const REFUSED: readonly (readonly [args: readonly string[], message: string])[] 
     '--era: expected one of v5.6, v5.7, v5.10, v6.1, v6.12; found "v4.4"',
   ],
   [['run', '--json', '--owners', program], '--owners draws for people; it does not go with --json'],
+  [
+    ['run', '--era', 'v5.6', '--era=v5.7', program],
+    'run: expected one --era; found more; see hmmlab run --help',
+  ],
   [['conformance'], 'conformance: expected FILE; see hmmlab conformance --help'],
   [['demo', 'x'], 'demo: expected no file; found also "x"'],
   [['run', '/nowhere/a.txt'], '/nowhere/a.txt: no such file'],
@@ -236,7 +240,7 @@ describe('ends quietly', () => {
     });
     // Time enough to start on a busy machine; the work itself would take far longer.
     setTimeout(() => child.kill('SIGINT'), 3000);
-    const code = await new Promise((resolve) => child.on('close', resolve));
-    expect([code, output]).toEqual([130, '']);
+    const signal = await new Promise((resolve) => child.on('close', (_, by) => resolve(by)));
+    expect([signal, output]).toEqual(['SIGINT', '']);
   });
 });

@@ -1,10 +1,11 @@
 // A driver in a file of its own, on the command line: what works, and what is refused in one line.
 
+import { spawn } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { hmmlab } from '../program/cli.ts';
+import { hmmlab, MAIN, ROOT } from '../program/cli.ts';
 import { DRIVER_PATH } from './planted.ts';
 
 // Outside the project: there the package is not installed, and no package.json says what .js is.
@@ -35,6 +36,18 @@ describe('run --driver', () => {
     expect(done.stderr).toBe('');
     expect(done.status).toBe(0);
     expect(done.stdout).toContain('{"op":"mine_read","args":[0,0,2],"ret":"0","data":[7,8]}');
+  });
+
+  it('says at which operation a driver broke, and where in the driver', () => {
+    const text = readFileSync(DRIVER_PATH, 'utf8').replace(
+      '    let result = yield*',
+      "    if (count > 1) throw new TypeError('oh no');\n    let result = yield*",
+    );
+    const path = file('broken.ts', text);
+    const done = hmmlab(['run', '--driver', path, '-'], PROGRAM);
+    expect(done.status).toBe(1);
+    expect(done.stderr).toContain('hmmlab: -:5: mine_to_device 0 0 2: TypeError: oh no\n');
+    expect(done.stderr).toContain(path);
   });
 
   it('takes several drivers, also in JavaScript', () => {
@@ -167,3 +180,17 @@ describe('check-driver', () => {
 function count(lines: readonly string[], word: string): number {
   return lines.filter((line) => line.startsWith(`${word} `)).length;
 }
+
+describe('a driver that never ends', () => {
+  it('can be interrupted', async () => {
+    const text = readFileSync(DRIVER_PATH, 'utf8').replace(
+      '    let result = yield*',
+      "    process.stderr.write('busy');\n    for (;;);\n    let result = yield*",
+    );
+    const endless = file('endless.ts', text);
+    const child = spawn(process.execPath, [MAIN, 'check-driver', endless], { cwd: ROOT });
+    child.stderr.once('data', () => child.kill('SIGINT'));
+    const signal = await new Promise((resolve) => child.on('close', (_, by) => resolve(by)));
+    expect(signal).toBe('SIGINT');
+  });
+});

@@ -100,6 +100,21 @@ export const PLANTED: readonly Planted[] = [
     told: 'pgmap_owner must be its own',
   },
   {
+    mistake: 'migrates in the name of nobody',
+    change: [', pgmapOwner: this }', ' }'],
+    told: 'the driver migrates in the name of nobody',
+  },
+  {
+    mistake: 'has no pageFree',
+    change: ['  pageFree(page: hmm.Page): void {\n    this.free.push(page);\n  }\n', ''],
+    told: 'memremap_pages wants an owner and ops with pageFree (page_free)',
+  },
+  {
+    mistake: 'has no migrateToRam',
+    change: ['  *migrateToRam(', '  *bringHome('],
+    told: 'for private memory, migrateToRam (migrate_to_ram)',
+  },
+  {
     mistake: 'takes pages of another owner',
     change: [
       '    const [src, dst] =',

@@ -106,6 +106,7 @@ describe('hmmlab run --record', () => {
     mkdirSync(join(FOLDER, 'folder'));
     const refused: readonly (readonly [string, string])[] = [
       ['-', '--record: expected a file to write; found "-"'],
+      ['', '--record: expected a file to write; found nothing'],
       [
         join(FOLDER, 'folder'),
         `${join(FOLDER, 'folder')}: expected a file to write; found a directory`,
@@ -220,6 +221,10 @@ describe('hmmlab explain', () => {
     [
       ['--page', '0x100000000', '--at', 'now'],
       '--at: expected nanoseconds, or #N for record N; found "now"',
+    ],
+    [
+      ['--page', '0x100000000', '--at', '#999999'],
+      `--at: expected a record up to #${recordProgram(TEXT).recording.length}; found #999999`,
     ],
     [['--page', '0x100000000', '--pid', 'x'], '--pid: expected a number; found "x"'],
   ];

@@ -222,14 +222,19 @@ describe('hmmlab export', () => {
       stdio: ['ignore', 'pipe', 'pipe'],
     };
 
-    const writing = spawn(process.execPath, [...args, '-o', out], options);
-    while (!readdirSync(FOLDER).some((name) => name.endsWith('.part'))) {
-      await new Promise((resolve) => setTimeout(resolve, 2));
+    for (const [signal, code] of [
+      ['SIGINT', 130],
+      ['SIGTERM', 143],
+    ] as const) {
+      const writing = spawn(process.execPath, [...args, '-o', out], options);
+      while (!readdirSync(FOLDER).some((name) => name.endsWith('.part'))) {
+        await new Promise((resolve) => setTimeout(resolve, 2));
+      }
+      writing.kill(signal);
+      expect(await exitOf(writing)).toBe(code);
+      expect(existsSync(out)).toBe(false);
+      expect(readdirSync(FOLDER).filter((name) => name.endsWith('.part'))).toEqual([]);
     }
-    writing.kill('SIGINT');
-    expect(await exitOf(writing)).toBe(130);
-    expect(existsSync(out)).toBe(false);
-    expect(readdirSync(FOLDER).filter((name) => name.endsWith('.part'))).toEqual([]);
 
     const piping = spawn(process.execPath, args, options);
     let complaints = '';

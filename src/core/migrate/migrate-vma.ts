@@ -72,11 +72,12 @@ export class MigrateVma implements MigrateInfo {
     this.end = options.end;
     this.src = options.src;
     this.dst = options.dst;
-    this.pgmapOwner = options.pgmapOwner;
+    // What JavaScript leaves out is null, as in C.
+    this.pgmapOwner = options.pgmapOwner ?? null;
     this.flags = options.flags;
     this.faultPage = options.faultPage ?? NO_PAGE;
     this.cause = options.cause ?? (this.faultPage === NO_PAGE ? 'unknown' : 'cpu_fault');
-    this.owner = options.by ?? options.pgmapOwner;
+    this.owner = options.by ?? this.pgmapOwner;
     this.cpages = 0;
     this.npages = 0;
     this.from = undefined;

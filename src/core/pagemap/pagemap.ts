@@ -155,6 +155,8 @@ export function memremapPages(kernel: Kernel, options: DevPagemapOptions): DevPa
   if (bytes <= 0 || bytes % kernel.pageSize !== 0) return -EINVAL;
   if (owner === null) return -EINVAL;
   if (type === 'private' && ops.migrateToRam === undefined) return -EINVAL;
+  // Types ask for it, but drivers in JavaScript have none.
+  if (typeof ops.pageFree !== 'function') return -EINVAL;
   if (type === 'coherent' && !kernel.era.deviceCoherent) return -EINVAL;
   const start = requestFreeMemRegion(kernel.pagemaps, bytes);
   if (start < 0) return -ERANGE;
