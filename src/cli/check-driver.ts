@@ -1,6 +1,6 @@
 /** hmmlab check-driver: runs the suite of shared behaviours on a driver in a file of its own. */
 import { type CommandDef, defineCommand } from 'citty';
-import { loadDriver } from '../node/load-driver.ts';
+import { languageWith, loadDriver } from '../node/load-driver.ts';
 import { InputError } from '../node/read-text.ts';
 import { type CaseResult, type DriverCase, driverSuite, runCases } from '../testing/index.ts';
 import colors from './colors.ts';
@@ -37,7 +37,10 @@ export const checkDriverCommand: CommandDef<typeof args> = defineCommand({
 });
 
 async function casesOf(path: string): Promise<readonly DriverCase[]> {
-  const { spec } = await loadDriver(path);
+  const file = await loadDriver(path);
+  const { spec } = file;
+  // What `run --driver` would refuse is refused here.
+  languageWith([file]);
   if (spec !== null) return driverSuite(spec);
   throw new InputError(
     `${path}: expected an export that is a DriverSpec, an object with name, create and toDevice, ` +

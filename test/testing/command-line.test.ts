@@ -135,6 +135,13 @@ describe('run --driver', () => {
     expect(done.stderr).toContain(told);
   });
 
+  it('is refused by check-driver as well where its name is taken', () => {
+    const path = file('taken.js', `export const f = ${FACTORY.replace("'x'", "'dmirror'")};`);
+    const done = hmmlab(['check-driver', path]);
+    expect([done.status, done.stdout]).toEqual([2, '']);
+    expect(done.stderr).toBe(`hmmlab: ${path}: there is already a driver named dmirror\n`);
+  });
+
   it('refuses one driver twice', () => {
     const twin = join(FOLDER, 'twin.ts');
     copyFileSync(OWN, twin);
