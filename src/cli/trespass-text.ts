@@ -39,12 +39,12 @@ function follows(next: ToldTrespass, last: ToldTrespass, pageSize: number): bool
     : next.va === last.va + pageSize;
 }
 
-export function trespassText({ first, last, pages }: TrespassRun): string {
+export function trespassText({ first, pages }: TrespassRun): string {
   const { by, what, owner, process: number } = first;
   const deed = { migrate: `${by}'s migration took`, read: `${by} read`, write: `${by} wrote` };
   const space = number === null ? '' : ` of process ${number}`;
   const object =
-    pages === 1 ? `page ${addressOf(first)}` : `pages ${addressOf(first)} to ${addressOf(last)}`;
+    pages === 1 ? `page ${addressOf(first)}` : `${pages} pages from ${addressOf(first)}`;
   return `${deed[what]} ${object}${space}, owned by ${owner}`;
 }
 

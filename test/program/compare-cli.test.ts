@@ -59,7 +59,7 @@ describe('hmmlab compare', () => {
       '      why  selection (v5.7)',
       '           this rule alone gives v5.6 the page of v5.7; without it v5.7 has the page of v5.6',
       '  device memory used by others than its owner',
-      "    v5.6  line 8: lab owner 1's migration took pages 0x100000000 to 0x100001000 " +
+      "    v5.6  line 8: lab owner 1's migration took 2 pages from 0x100000000 " +
         'of process 0, owned by lab owner 0',
       '    why  selection (v5.7)',
       '         this rule alone gives v5.6 the trespasses of v5.7; ' +
