@@ -11,7 +11,13 @@ import { parsePrograms } from '../program/parse.ts';
 import { ProgramError } from '../program/program-error.ts';
 import type { MachineSpec, ProgramText } from '../program/types.ts';
 import { foldPages, type PageRun } from './compare-fold.ts';
-import { differenceAt, type PageDifference, PageEye, placesOf } from './compare-pages.ts';
+import {
+  differenceAt,
+  type PageDifference,
+  PageEye,
+  type PagePlace,
+  placesOf,
+} from './compare-pages.ts';
 import { Experiments, type Verdict } from './compare-rules.ts';
 import {
   type CompareSubject,
@@ -189,7 +195,7 @@ class Comparison {
   }
 
   /** Does it all once more, to see since when pages differ, and finds the rules. */
-  #explain(found: readonly PageDifference[], indexes: readonly (number | null)[]): Explanation {
+  #explain(found: readonly FoundPage[], indexes: readonly (number | null)[]): Explanation {
     const quiet = new Set(this.#trespasses).size < 2;
     if (quiet && found.length === 0 && indexes.every((index) => index === null)) {
       return { pages: [], whyOf: [], whyTrespasses: [] };
@@ -197,12 +203,10 @@ class Comparison {
     const again = new Lockstep(this.#subject, this.#eras, false);
     const since = this.#watch(again, found);
     const whyOfPages = found.map((): Verdict[] => []);
-    const eyes = again.runs.map((run) => new PageEye(run));
     const whyTrespasses: Verdict[] = [];
     const whyOf = indexes.map((index, pair) => {
-      const two = eyes.slice(pair, pair + 2);
-      const between = found.flatMap(({ place }, i) =>
-        differenceAt(two, place) === null ? [] : [{ place, i }],
+      const between = found.flatMap(({ difference: { place }, pairs }, i) =>
+        pairs.includes(pair) ? [{ place, i }] : [],
       );
       const olderTrespasses = this.#trespasses[pair]!;
       const newerTrespasses = this.#trespasses[pair + 1]!;
@@ -222,7 +226,7 @@ class Comparison {
       if (!alike) whyTrespasses.push(experiments.ofTrespasses());
       return index === null ? null : experiments.ofOperation(index);
     });
-    const pages = found.map((difference, i) => ({
+    const pages = found.map(({ difference }, i) => ({
       difference,
       since: placeOf(this.#subject.program, since[i]!),
       why: whyOfPages[i]!,
@@ -230,15 +234,20 @@ class Comparison {
     return { pages: foldPages(this.#eras, pages), whyOf, whyTrespasses };
   }
 
-  /** Runs to where the pages were compared; after which operation each of them first differed. */
-  #watch(lockstep: Lockstep, found: readonly PageDifference[]): number[] {
+  /**
+   * Runs to where the pages were compared; after which operation each of them first differed between
+   * eras in which it differs at the end.
+   */
+  #watch(lockstep: Lockstep, found: readonly FoundPage[]): number[] {
     const eyes = lockstep.runs.map((run) => new PageEye(run));
     const since = found.map(() => -1);
     let waiting = found.map((_, i) => i);
     while (lockstep.step()) {
       const index = lockstep.done - 1;
       waiting = waiting.filter((i) => {
-        if (differenceAt(eyes, found[i]!.place) === null) return true;
+        const { difference, pairs } = found[i]!;
+        if (pairs.every((pair) => pairDifference(eyes, pair, difference.place) === null))
+          return true;
         since[i] = index;
         return false;
       });
@@ -247,14 +256,32 @@ class Comparison {
   }
 }
 
-function differencesNow(runs: readonly EraRun[]): PageDifference[] {
+/** A page that is not the same in all eras. */
+interface FoundPage {
+  readonly difference: PageDifference;
+  /** Which eras it differs between: 0 stands for the first and the second, and so on. */
+  readonly pairs: readonly number[];
+}
+
+function differencesNow(runs: readonly EraRun[]): FoundPage[] {
   const eyes = runs.map((run) => new PageEye(run));
-  const found: PageDifference[] = [];
+  const all = runs.slice(1).map((_, pair) => pair);
+  const found: FoundPage[] = [];
   for (const place of placesOf(runs)) {
     const difference = differenceAt(eyes, place);
-    if (difference !== null) found.push(difference);
+    if (difference === null) continue;
+    const pairs = all.filter((pair) => pairDifference(eyes, pair, place) !== null);
+    found.push({ difference, pairs });
   }
   return found;
+}
+
+function pairDifference(
+  eyes: readonly PageEye[],
+  pair: number,
+  place: PagePlace,
+): PageDifference | null {
+  return differenceAt(eyes.slice(pair, pair + 2), place);
 }
 
 // --- A text under several eras ------------------------------------------------------------------

@@ -166,4 +166,12 @@ describe('hmmlab compare', () => {
     expect(stdout).toBe('');
     expect(status).toBe(2);
   });
+
+  it('tells since when a page differs between those eras in which it ends up different', () => {
+    const done = hmmlab(['compare', 'examples/03-seed-bug/program.txt']);
+    // After line 9 v5.7 and v5.10 map it differently on the GPU; at the end that is gone.
+    expect(done.stdout).toContain('at 0x100000000, since line 12: gpu_bind 1 0 0 4\n');
+    expect(done.stdout).toContain('why v5.6 to v5.7  selection');
+    expect(done.status).toBe(1);
+  });
 });
