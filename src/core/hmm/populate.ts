@@ -5,6 +5,7 @@
  */
 import { EBUSY } from '../errno.ts';
 import type { Owner } from '../pagemap/pagemap.ts';
+import type { Mutex } from '../sched/locks.ts';
 import type { Task } from '../sched/task.ts';
 import type { Va } from '../units.ts';
 import { type IntervalNotifier, mmuIntervalReadBegin, mmuIntervalReadRetry } from './notifier.ts';
@@ -25,6 +26,10 @@ export interface PopulateOptions {
   readonly request: number;
   /** Whose private memory is reported rather than brought home. */
   readonly owner: Owner | null;
+  /** The driver's lock, where it has one: taken for the check, and held while `commit` runs. */
+  readonly lock?: Mutex;
+  /** For the answer, one word a page; made anew where none is given. */
+  readonly hmmPfns?: Uint32Array;
 }
 
 /**
@@ -37,10 +42,10 @@ export function* hmmPopulate(
   options: PopulateOptions,
   commit: (hmmPfns: Uint32Array) => void,
 ): Task<number> {
-  const { notifier, start, end, request, owner } = options;
+  const { notifier, start, end, request, owner, lock } = options;
   const { mm } = notifier;
   const { scheduler } = mm.kernel;
-  const hmmPfns = new Uint32Array(Math.ceil((end - start) / mm.pageSize));
+  const hmmPfns = options.hmmPfns ?? new Uint32Array(Math.ceil((end - start) / mm.pageSize));
   const range = { notifier, start, end, hmmPfns, defaultFlags: request, devPrivateOwner: owner };
   const startNs = scheduler.nowNs;
   for (let retries = 0; ; retries++) {
@@ -55,8 +60,10 @@ export function* hmmPopulate(
     }
     if (result === -EBUSY) continue;
     if (result !== 0) return result;
-    if (mmuIntervalReadRetry(notifier, notifierSeq)) continue;
-    commit(hmmPfns);
-    return 0;
+    if (lock !== undefined && !lock.tryLock()) yield* lock.lock();
+    const isOvertaken = mmuIntervalReadRetry(notifier, notifierSeq);
+    if (!isOvertaken) commit(hmmPfns);
+    lock?.unlock();
+    if (!isOvertaken) return 0;
   }
 }

@@ -8,6 +8,7 @@ import {
   mmuIntervalSetSeq,
   type NotifierRange,
 } from '../../core/hmm/notifier.ts';
+import { hmmPopulate } from '../../core/hmm/populate.ts';
 import {
   HMM_PFN_ERROR,
   HMM_PFN_VALID,
@@ -16,7 +17,7 @@ import {
 } from '../../core/hmm/range-fault.ts';
 import type { MaybeTask, Task } from '../../core/sched/task.ts';
 import { NO_PAGE, type Va } from '../../core/units.ts';
-import { BATCH_PAGES, populate } from './fault.ts';
+import { BATCH_PAGES } from './fault.ts';
 import type { DmirrorFile } from './file.ts';
 
 // enum of lib/test_hmm_uapi.h: a kind, and READ or WRITE added to it.
@@ -62,12 +63,10 @@ function* snapshotBatch(
   if (typeof notifier === 'number') return notifier;
   pfns.fill(0);
   try {
-    const result = yield* populate(file, { notifier, start, end, defaultFlags: 0, pfns });
-    if (result === 0) {
+    const common = { notifier, request: 0, owner: file.device, lock: file.mutex, hmmPfns: pfns };
+    return yield* hmmPopulate({ ...common, start, end }, () => {
       for (let i = 0; i < perms.length; i++) perms[i] = permOf(file, pfns[i]!);
-      file.mutex.unlock();
-    }
-    return result;
+    });
   } finally {
     yield* mmuIntervalNotifierRemove(notifier);
   }
