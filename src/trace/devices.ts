@@ -39,6 +39,16 @@ export class DeviceTable {
     return device;
   }
 
+  /** What drives the device of this name or notifier; undefined where that is not known. */
+  driverOf(name: string): string | undefined {
+    return this.ofName(name)?.driver || undefined;
+  }
+
+  /** What drives the device whose memory belongs to `owner`. */
+  driverOfOwner(owner: string | null | undefined): string | undefined {
+    return this.ofOwner(owner)?.driver || undefined;
+  }
+
   #add(name: string, driver: string, owners: readonly string[]): DeviceInfo {
     const device = { id: this.#devices.length, name, driver, owners };
     this.#devices.push(device);

@@ -4,8 +4,9 @@
  * Spans are slices where they nest on their thread, else asynchronous slices. Flows lead from what
  * set a migration off to what it led to. Every record has a time of its own, see `ChromeClock`.
  */
-import { ChromeArgsMaker } from './chrome/args.ts';
+import { type ChromeArgs, ChromeArgsMaker } from './chrome/args.ts';
 import { microseconds } from './chrome/clock.ts';
+import { ChromeContext } from './chrome/context.ts';
 import { type ChromeCounter, ChromeCounters } from './chrome/counters.ts';
 import { ChromePlan, isMoment } from './chrome/plan.ts';
 import type { ChromeRow } from './chrome/rows.ts';
@@ -51,12 +52,16 @@ class ChromeWriter {
   readonly #args: ChromeArgsMaker;
   readonly #counters: ChromeCounters;
   readonly #spans = new OpenSpans();
+  readonly #context: ChromeContext;
 
   constructor(source: EventSource) {
     this.#source = source;
     this.#plan = new ChromePlan(source);
     this.#args = new ChromeArgsMaker(this.#plan.devices, source.meta.pageSize);
-    this.#counters = new ChromeCounters(this.#plan.rows, this.#plan.devices);
+    const { rows, devices, buffered } = this.#plan;
+    const { ramBytes, pageSize } = source.meta;
+    this.#context = new ChromeContext(devices, this.#spans, buffered);
+    this.#counters = new ChromeCounters(rows, devices, buffered, Math.floor(ramBytes / pageSize));
   }
 
   otherData({ version, seed }: ChromeOptions): Fields {
@@ -99,6 +104,7 @@ class ChromeWriter {
       const begins = 'phase' in event && event.phase === 'begin';
       if (begins && nesting.endOf[i]! < 0) unfinished.push(i);
       this.#count(event, i);
+      this.#context.pass(event);
       this.#spans.pass(event);
     }
     const last = this.#source.length - 1;
@@ -143,7 +149,7 @@ class ChromeWriter {
       yield this.#slice(event, i, clock.at(at) - clock.at(i), end);
       yield* this.#flowLines(i);
     } else {
-      const args = this.#args.of(event, end);
+      const args = this.#argsOf(event, end);
       const unfinished = end === null ? true : undefined;
       yield this.#async('b', event, i, i, { ...args, unfinished });
     }
@@ -157,7 +163,7 @@ class ChromeWriter {
   }
 
   #slice(event: RecordedEvent, i: number, durNs: number, end: RecordedEnd | null): string {
-    const args = this.#args.of(event, end);
+    const args = this.#argsOf(event, end);
     const head = { ph: 'X', name: nameOf(event), cat: categoryOf(event), ...this.#row(i) };
     return this.#timed(head, i, { args }, durNs);
   }
@@ -172,7 +178,12 @@ class ChromeWriter {
   #instant(event: RecordedEvent, i: number): string {
     const s = INSTANT_SCOPES[event.kind] ?? 't';
     const head = { ph: 'i', name: nameOf(event), cat: categoryOf(event), s, ...this.#row(i) };
-    return this.#timed(head, i, { args: this.#args.of(event, null) });
+    return this.#timed(head, i, { args: this.#argsOf(event, null) });
+  }
+
+  /** To be asked once for each record. */
+  #argsOf(event: RecordedEvent, end: RecordedEnd | null): ChromeArgs {
+    return this.#args.of(event, end, this.#context.of(event));
   }
 
   /** Records are missing before record `i`. */

@@ -41,7 +41,7 @@ export type RecordedEndOf<Kind extends SimEventKind> = Extract<
 >;
 
 /** Version of the format; a file of another one is refused. */
-export const RECORDING_VERSION = 1;
+export const RECORDING_VERSION = 2;
 
 /** What a recording says of the machine it was made on. */
 export interface RecordingMeta {

@@ -268,6 +268,9 @@ export class Recorder {
     columns.selected[at] = event.selected;
     columns.migrated[at] = event.migrated;
     columns.failed[at] = event.failed;
+    columns.valid[at] = event.valid;
+    columns.writable[at] = event.writable;
+    columns.given[at] = event.given;
     this.#stamp(endShape, event);
   }
 

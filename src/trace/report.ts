@@ -2,6 +2,7 @@
 import type { MigrateCause } from '../core/events/types.ts';
 import { DeviceTable } from './devices.ts';
 import { droppedRecords, type EventSource, eventsOf, virtualTimeNs } from './event-source.ts';
+import { FaultRetries } from './fault-retries.ts';
 import { type Move, MoveCollector, movesOf } from './moves.ts';
 import { OpenSpans } from './open-spans.ts';
 import {
@@ -12,7 +13,6 @@ import {
   SYSTEM,
 } from './recorded.ts';
 import { addMigration, DeviceCounts } from './report/device.ts';
-import { FaultRetries } from './report/fault-retries.ts';
 import { PingPong } from './report/ping-pong.ts';
 import type {
   CauseCounts,
@@ -146,7 +146,7 @@ class Reporter {
       case 'cpu_fault':
         this.#cpuFaults.total++;
         count(this.#cpuFaults.by_access, event.access);
-        if (this.#retries.repeatsCpuFault(event)) this.#cpuFaults.retries++;
+        if (this.#retries.ofCpu(event) > 0) this.#cpuFaults.retries++;
         break;
       case 'device_fault':
         this.#deviceFault(event);
@@ -166,7 +166,7 @@ class Reporter {
     const outer = this.#spans.nearest(event, 'device_fault');
     const faults = this.#named(event.device)?.detail.faults;
     if (outer !== null) {
-      if (this.#retries.repeatsDeviceFault(event, outer.begin) && faults) faults.retries++;
+      if (this.#retries.ofDevice(event, outer) > 0 && faults) faults.retries++;
       return;
     }
     this.#summary.total_page_faults++;

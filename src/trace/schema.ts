@@ -105,6 +105,9 @@ const SCHEMA: Schema = {
       selected: 'number',
       migrated: 'number',
       failed: 'number',
+      valid: 'number',
+      writable: 'number',
+      given: 'number',
     },
   },
   migrate_phase: {

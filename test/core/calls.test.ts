@@ -2,8 +2,17 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { EraName } from '../../src/core/era.ts';
 import type { SimEvent } from '../../src/core/events/types.ts';
 import { Machine } from '../../src/core/machine.ts';
+import {
+  MIGRATE_VMA_SELECT_SYSTEM,
+  MigrateVma,
+  migratePfn,
+  migrateVmaFinalize,
+  migrateVmaPages,
+  migrateVmaSetup,
+} from '../../src/core/migrate/index.ts';
 import { FOLL_LONGTERM, FOLL_PIN, getUserPagesFast } from '../../src/core/mm/gup.ts';
 import type { Process } from '../../src/core/process.ts';
+import type { Task } from '../../src/core/sched/task.ts';
 import { PAGE_SIZE } from '../../src/core/units.ts';
 import { Dmirror } from '../../src/drivers/dmirror/index.ts';
 import { Pgmaplab } from '../../src/drivers/pgmaplab/index.ts';
@@ -143,6 +152,69 @@ describe('a trespass', () => {
   });
 });
 
+describe('the end of a migration', () => {
+  let machine: Machine;
+  let proc: Process;
+  let ends: object[];
+
+  beforeEach(() => {
+    machine = new Machine();
+    proc = machine.createProcess();
+    ends = [];
+    machine.events.on('migrate', (event) => {
+      if (event.phase !== 'end') return;
+      const { selected, migrated, valid, writable, given } = event;
+      ends.push({ selected, migrated, valid, writable, given });
+    });
+  });
+
+  /** Moves `pages` pages to RAM; the first `given` of them have a destination. */
+  function* move(va: number, pages: number, given: number): Task<MigrateVma> {
+    const { kernel } = machine;
+    const migrate = new MigrateVma({
+      vma: proc.mm.vmas.find(va),
+      start: va,
+      end: va + pages * PAGE_SIZE,
+      src: new Uint32Array(pages),
+      dst: new Uint32Array(pages),
+      pgmapOwner: null,
+      flags: MIGRATE_VMA_SELECT_SYSTEM,
+    });
+    yield* migrateVmaSetup(migrate);
+    for (let i = 0; i < given; i++) {
+      const page = kernel.pages.allocate();
+      kernel.pages.tryLock(page);
+      migrate.dst[i] = migratePfn(page);
+    }
+    yield* migrateVmaPages(migrate);
+    migrateVmaFinalize(migrate);
+    return migrate;
+  }
+
+  it('counts words that name pages, words that were writable, and destinations', () => {
+    const va = proc.mmap({ pages: 5 });
+    for (let i = 0; i < 4; i++) proc.store32(va + i * PAGE_SIZE, 7);
+    // From here on the two share their pages, which neither may write.
+    proc.fork();
+    proc.store32(va + PAGE_SIZE, 8);
+    machine.run(move(va, 5, 3));
+    expect(ends).toEqual([{ selected: 5, migrated: 3, valid: 4, writable: 1, given: 3 }]);
+  });
+
+  it('counts nothing where nothing could move, also the second time', () => {
+    const va = proc.mmap({ pages: 1 });
+    proc.store32(va, 7);
+    const migrate = machine.run(move(va, 1, 1));
+    const [page] = machine.run(getUserPagesFast(proc.mm, va, 1, FOLL_PIN)) as number[];
+    expect(machine.run(migrateVmaSetup(migrate))).toBe(0);
+    expect(page).toBeGreaterThan(0);
+    expect(ends).toEqual([
+      { selected: 1, migrated: 1, valid: 1, writable: 1, given: 1 },
+      { selected: 0, migrated: 0, valid: 0, writable: 0, given: 0 },
+    ]);
+  });
+});
+
 describe('a pin of coherent device memory', () => {
   it('is a migration by a pin, with its steps', () => {
     const machine = new Machine();
@@ -156,9 +228,10 @@ describe('a pin of coherent device memory', () => {
     machine.events.on('*', (event) => heard.push(event));
     const pages = machine.run(getUserPagesFast(proc.mm, va, 1, FOLL_PIN | FOLL_LONGTERM));
     expect(pages).toHaveLength(1);
+    const words = { valid: 1, writable: 0, given: 1 };
     expect(heard.filter(({ kind }) => kind === 'migrate')).toMatchObject([
       { phase: 'begin', cause: 'pin', owner: device },
-      { phase: 'end', from: device, to: 'system', selected: 1, migrated: 1 },
+      { phase: 'end', from: device, to: 'system', selected: 1, migrated: 1, ...words },
     ]);
     const steps = heard.flatMap((event) =>
       event.kind === 'migrate_phase' && event.phase === 'end' ? [event.step] : [],

@@ -169,6 +169,9 @@ describe('EventBus', () => {
       bus.migrateBegin(info);
       info.from = 'system';
       info.to = GPU;
+      info.valid = 4;
+      info.writable = 2;
+      info.given = 3;
       bus.migrateEnd(info, 3, 2);
       const fields = { pid: mm.pid, pages: 4, cause: 'driver', owner: GPU };
       expect(heard).toMatchObject([
@@ -182,6 +185,9 @@ describe('EventBus', () => {
           selected: 3,
           migrated: 2,
           failed: 1,
+          valid: 4,
+          writable: 2,
+          given: 3,
         },
       ]);
     });

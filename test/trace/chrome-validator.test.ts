@@ -3,13 +3,22 @@
 import { describe, expect, it } from 'vitest';
 import { exportChrome } from '../../src/trace/export-chrome.ts';
 import { problemsOf } from './chrome-validator.ts';
-import { HAND_OVER } from './programs.ts';
+import { GUEST_AND_GPUS, HAND_OVER } from './programs.ts';
 import { recordingOfText } from './sources.ts';
 
 interface Args {
   time_ns?: number;
   va?: string | number;
   bytes?: number;
+  owner_old?: string;
+  owner_new?: string;
+  src_flags?: string;
+  dst_flags?: string;
+  retry?: number;
+  batch_id?: number;
+  step_id?: number;
+  driver?: string;
+  device?: string;
 }
 
 interface TraceEvent {
@@ -34,9 +43,11 @@ interface Trace {
 
 const GOOD = [...exportChrome(recordingOfText(HAND_OVER))].join('');
 
-/** What the validator says of the good trace after `spoil`. */
-function spoilt(spoil: (trace: Trace) => void): string[] {
-  const trace = JSON.parse(GOOD) as Trace;
+const GOOD_GPUS = [...exportChrome(recordingOfText(GUEST_AND_GPUS))].join('');
+
+/** What the validator says of a good trace after `spoil`. */
+function spoilt(spoil: (trace: Trace) => void, good: string = GOOD): string[] {
+  const trace = JSON.parse(good) as Trace;
   spoil(trace);
   const text = JSON.stringify(trace);
   return problemsOf(
@@ -145,9 +156,99 @@ const OFFENCES: Readonly<Record<string, (trace: Trace) => void>> = {
   },
 };
 
+/** The arguments of the first slice of that name. */
+function argsOf(trace: Trace, name: string): Args {
+  return first(trace, 'X', (event) => event.name === name).args as Args;
+}
+
+function counter(trace: Trace, name: string): TraceEvent {
+  return first(trace, 'C', (event) => event.name === name);
+}
+
+/** In a trace that has fault buffers. */
+const CONTENT_OFFENCES: Readonly<Record<string, (trace: Trace) => void>> = {
+  'owner_old is undefined': (trace) => {
+    delete argsOf(trace, 'migrate').owner_old;
+  },
+  'owner_new is system': (trace) => {
+    argsOf(trace, 'migrate').owner_new = 'system';
+  },
+  'migrate has no src_flags': (trace) => {
+    delete argsOf(trace, 'migrate').src_flags;
+  },
+  'has no src_flags or dst_flags': (trace) => {
+    argsOf(trace, 'migrate').dst_flags = '16';
+  },
+  'flags of 15 pages, of 16': (trace) => {
+    argsOf(trace, 'migrate').src_flags = 'VALID 15, WRITE 15, of 15';
+  },
+  'more words are VALID': (trace) => {
+    argsOf(trace, 'migrate').src_flags = 'VALID 17, WRITE 16, of 16';
+  },
+  'more words have WRITE': (trace) => {
+    argsOf(trace, 'migrate').src_flags = 'VALID 15, WRITE 16, of 16';
+  },
+  'more moved than': (trace) => {
+    argsOf(trace, 'migrate').dst_flags = 'VALID 15';
+  },
+  'cpu_fault has no retry': (trace) => {
+    delete argsOf(trace, 'cpu_fault').retry;
+  },
+  'device_fault: retry 2 of what was not tried': (trace) => {
+    argsOf(trace, 'device_fault').retry = 2;
+  },
+  'cpu_fault: retry 1 of what was not tried': (trace) => {
+    argsOf(trace, 'cpu_fault').retry = 1;
+  },
+  'gpu_fault: batch_id is undefined, not 1': (trace) => {
+    delete argsOf(trace, 'gpu_fault').batch_id;
+  },
+  'device_fault: batch_id is 2, not 1': (trace) => {
+    argsOf(trace, 'device_fault').batch_id = 2;
+  },
+  'fault_replay: batch_id is 2, not 1': (trace) => {
+    const isIt = ({ name, args }: TraceEvent): boolean => {
+      return name === 'fault_replay' && (args as Args).device === 'nouveau0';
+    };
+    without(trace, first(trace, 'X', isIt));
+  },
+  'cpu_fault: step_id is undefined, not 7': (trace) => {
+    delete argsOf(trace, 'cpu_fault').step_id;
+  },
+  'migrate: step_id is 7, not 8': (trace) => {
+    argsOf(trace, 'migrate').step_id = 7;
+  },
+  'line 6: mmap 0 32 anon rw: step_id is undefined, not 6': (trace) => {
+    const line = first(trace, 'X', ({ name }) => name.startsWith('line 6: '));
+    line.args = { actor: 'program', event: 1, thread: '', time_ns: 0 };
+  },
+  'migrate: driver is undefined, not nouveau': (trace) => {
+    delete argsOf(trace, 'migrate').driver;
+  },
+  'collect: driver is undefined, not nouveau': (trace) => {
+    delete argsOf(trace, 'collect').driver;
+  },
+  'gpu_fault: driver is dmirror, not nouveau': (trace) => {
+    argsOf(trace, 'gpu_fault').driver = 'dmirror';
+  },
+  'there are no free frames': (trace) => {
+    trace.traceEvents = trace.traceEvents.filter(({ name }) => name !== 'free frames');
+  },
+  'frames are free or mapped, not 16384': (trace) => {
+    counter(trace, 'free frames').args = { pages: 16383 };
+  },
+  '1 fault buffer entries, not 0': (trace) => {
+    counter(trace, 'fault buffer entries').args = { entries: 1 };
+  },
+  'undefined fault buffer entries at last': (trace) => {
+    trace.traceEvents = trace.traceEvents.filter(({ name }) => name !== 'fault buffer entries');
+  },
+};
+
 describe('the validator of Chrome traces', () => {
   it('finds nothing wrong with a good trace, written anew', () => {
     expect(spoilt(() => {})).toEqual([]);
+    expect(spoilt(() => {}, GOOD_GPUS)).toEqual([]);
   });
 
   it('finds times without three decimals', () => {
@@ -158,5 +259,9 @@ describe('the validator of Chrome traces', () => {
 
   it.each(Object.keys(OFFENCES))('finds that something %s', (message) => {
     expect(spoilt(OFFENCES[message]!).join('\n')).toContain(message);
+  });
+
+  it.each(Object.keys(CONTENT_OFFENCES))('finds of contents: %s', (message) => {
+    expect(spoilt(CONTENT_OFFENCES[message]!, GOOD_GPUS).join('\n')).toContain(message);
   });
 });

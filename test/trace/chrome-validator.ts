@@ -1,20 +1,6 @@
 // The rules of a Chrome trace, each of which a trace can break.
 
-type Json = Record<string, unknown>;
-
-interface TraceEvent extends Json {
-  readonly ph: string;
-  readonly name: string;
-  readonly pid: number;
-  readonly tid?: number;
-  readonly ts?: number;
-  readonly dur?: number;
-  readonly cat?: unknown;
-  readonly id?: unknown;
-  readonly bp?: unknown;
-  readonly s?: unknown;
-  readonly args?: Json;
-}
+import { contentProblems, type Json, type TraceEvent } from './chrome-contents.ts';
 
 interface Trace {
   readonly displayTimeUnit: string;
@@ -37,7 +23,13 @@ export function problemsOf(text: string): string[] {
     ...counterProblems(events),
     ...instantProblems(events),
     ...argsProblems(events),
+    ...contentProblems(events, ramPagesOf(trace)),
   ];
+}
+
+function ramPagesOf({ otherData }: Trace): number {
+  const { ram_bytes, page_size } = otherData as { ram_bytes: number; page_size: number };
+  return Math.floor(ram_bytes / page_size);
 }
 
 const OTHER_DATA = ['seed', 'config_hash', 'version', 'schema_version', 'dropped_records', 'clock'];

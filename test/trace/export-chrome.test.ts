@@ -4,84 +4,11 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { Machine } from '../../src/core/machine.ts';
 import { Delay, type Task } from '../../src/core/sched/task.ts';
 import type { EventSource } from '../../src/trace/event-source.ts';
-import { exportChrome } from '../../src/trace/export-chrome.ts';
-import { problemsOf } from './chrome-validator.ts';
+import { flowOf, named, processNames, type Trace, textOf, traceOf } from './chrome-trace.ts';
 import { GUEST_AND_GPUS, HAND_OVER } from './programs.ts';
 import { META, recordingOf, recordingOfText, type Sketch, sourceOf } from './sources.ts';
 
 const PAGE = 4096;
-
-type ArgName =
-  | 'name'
-  | 'pages'
-  | 'event'
-  | 'parent'
-  | 'time_ns'
-  | 'va'
-  | 'device'
-  | 'device_address'
-  | 'cause'
-  | 'from'
-  | 'to';
-
-type Args = Readonly<Partial<Record<ArgName, unknown>>>;
-
-interface TraceEvent {
-  readonly ph: string;
-  readonly name: string;
-  readonly cat: string;
-  readonly pid: number;
-  readonly tid: number;
-  readonly ts: number;
-  readonly dur: number;
-  readonly id: number | string;
-  readonly args: Args;
-}
-
-interface OtherData {
-  readonly clock: string;
-  readonly clock_max_shift_ns: number;
-  readonly config_hash: string;
-  readonly crossing_spans: number;
-  readonly dropped_records: number;
-}
-
-interface Trace {
-  readonly otherData: OtherData;
-  readonly traceEvents: readonly TraceEvent[];
-}
-
-function textOf(source: EventSource): string {
-  return [...exportChrome(source, { version: '1.2.3', seed: 7 })].join('');
-}
-
-/** The trace of a source; it obeys the rules. */
-function traceOf(source: EventSource): Trace {
-  const text = textOf(source);
-  expect(problemsOf(text)).toEqual([]);
-  return JSON.parse(text) as Trace;
-}
-
-function processNames({ traceEvents }: Trace): Map<number, unknown> {
-  const named = traceEvents.filter(({ name }) => name === 'process_name');
-  return new Map(named.map(({ pid, args }) => [pid, args.name]));
-}
-
-/** The slices that a flow leads through: "process: slice". */
-function flowOf(trace: Trace, flow: number): string[] {
-  const names = processNames(trace);
-  const points = trace.traceEvents.filter(({ ph, id }) => 'stf'.includes(ph) && id === flow);
-  return points.map(({ pid, tid, ts }) => {
-    const slice = trace.traceEvents.find((one) => {
-      return one.ph === 'X' && one.pid === pid && one.tid === tid && one.ts === ts;
-    });
-    return `${names.get(pid)}: ${slice!.name}`;
-  });
-}
-
-function named(trace: Trace, name: string, ph = 'X'): TraceEvent[] {
-  return trace.traceEvents.filter((event) => event.ph === ph && event.name === name);
-}
 
 describe('the trace of a program', () => {
   let source: EventSource;
@@ -156,6 +83,11 @@ describe('the trace of a program', () => {
     const outstanding = values.get('kernel: migration entries outstanding')!;
     expect(outstanding.slice(0, 3)).toEqual([0, 4, 0]);
     expect(outstanding.at(-1)).toBe(0);
+    // Eight fresh pages, four of which go to a device.
+    const free = values.get('kernel: free frames')!;
+    expect(free.slice(0, 10)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 4].map((used) => 16384 - used));
+    expect(values.get('kernel: resident pages')).toEqual(free.map((pages) => 16384 - pages));
+    expect([...values.keys()].filter((key) => key.endsWith('fault buffer entries'))).toEqual([]);
     expect(values.get('mm 2: faults')).toEqual([1, 2, 3, 4]);
     expect(values.get('hmm_dmirror1: faults')).toEqual([1]);
   });
@@ -177,9 +109,14 @@ describe('the trace of a program', () => {
       driver: 'dmirror',
       from: 'system',
       to: 'hmm_dmirror0',
+      owner_old: 'system',
+      owner_new: 'hmm_dmirror0',
       selected: 4,
       migrated: 4,
       failed: 0,
+      src_flags: 'VALID 4, WRITE 4, of 4',
+      dst_flags: 'VALID 4',
+      step_id: 8,
     });
   });
 
@@ -322,6 +259,9 @@ describe('traces of other recordings', () => {
           selected: 1,
           migrated: 0,
           failed: 1,
+          valid: 1,
+          writable: 0,
+          given: 0,
         },
         { ...fault, phase: 'end', begin: 1, result: 'ok' },
       ]),

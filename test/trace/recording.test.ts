@@ -75,7 +75,7 @@ describe('a recording', () => {
 
   it('says what machine it is of', () => {
     const { meta } = recordProgram(exampleText('05-guest-and-gpu')).recording;
-    expect(meta).toMatchObject({ version: 1, era: 'v6.1', pageSize: 4096, program: 'program.txt' });
+    expect(meta).toMatchObject({ version: 2, era: 'v6.1', pageSize: 4096, program: 'program.txt' });
     expect(meta.devices.map(({ name, driver }) => [name, driver])).toContainEqual([
       'nouveau0',
       'nouveau',
@@ -329,7 +329,7 @@ describe('what is no recording', () => {
       [patched(bytes, 3, 1), /^not a recording of hmmlab/, 3],
       [bytes.slice(0, 5), /^the recording is damaged at byte 5: it ends within the header$/, 5],
       [bytes.slice(0, 10), /^the recording is damaged at byte 10: it ends within the header$/, 10],
-      [patched(bytes, 8, 2), /^a recording of version 2; this hmmlab reads version 1$/, 8],
+      [patched(bytes, 8, 1), /^a recording of version 1; this hmmlab reads version 2$/, 8],
       [patched(bytes, SCHEMA_AT, bytes[SCHEMA_AT]! ^ 1), /^a recording of another hmmlab/, 12],
       [bytes.slice(0, -1), /expected \d+ bytes after the header; found \d+$/, bytes.length - 1],
       [Uint8Array.of(...bytes, 0), /expected \d+ bytes after the header; found \d+$/, LENGTH_AT],

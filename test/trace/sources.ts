@@ -4,12 +4,16 @@ import type { Machine } from '../../src/core/machine.ts';
 import { LANGUAGE } from '../../src/drivers/index.ts';
 import { buildMachine, parsePrograms, runProgram } from '../../src/program/index.ts';
 import type { EventSource } from '../../src/trace/event-source.ts';
-import type { RecordedEvent, RecordingMeta } from '../../src/trace/recorded.ts';
+import {
+  RECORDING_VERSION,
+  type RecordedEvent,
+  type RecordingMeta,
+} from '../../src/trace/recorded.ts';
 import { Recorder } from '../../src/trace/recorder.ts';
 import type { Recording } from '../../src/trace/recording.ts';
 
 export const META: RecordingMeta = {
-  version: 1,
+  version: RECORDING_VERSION,
   era: 'v6.1',
   pageSize: 4096,
   ramBytes: 1 << 26,

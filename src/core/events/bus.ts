@@ -288,6 +288,9 @@ export class EventBus extends Listeners {
       selected,
       migrated,
       failed: selected - migrated,
+      valid: info.valid ?? 0,
+      writable: info.writable ?? 0,
+      given: info.given ?? 0,
     });
   }
 

@@ -50,6 +50,10 @@ export interface MigrateInfo {
   /** Where the pages came from and where they went, as soon as that is known. */
   from?: PageHome | undefined;
   to?: PageHome | undefined;
+  /** Of the words of `src` and `dst`, see `MigrateOutcome`; 0 as long as nobody counted them. */
+  valid?: number;
+  writable?: number;
+  given?: number;
 }
 
 /** What the bus must know of a call; its beginning and its end pass the same object. */
@@ -220,6 +224,12 @@ interface MigrateOutcome {
   readonly migrated: number;
   /** Those that did not. */
   readonly failed: number;
+  /** Words of `src` that named a page (MIGRATE_PFN_VALID); of others setup took none, or let go. */
+  readonly valid: number;
+  /** Words of `src` with MIGRATE_PFN_WRITE: the entry was writable. */
+  readonly writable: number;
+  /** Words of `dst` that named a page: the destinations that the driver gave. */
+  readonly given: number;
 }
 
 /** A migration, from the beginning of setup to the end of finalize. */

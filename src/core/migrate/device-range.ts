@@ -8,7 +8,7 @@ import type { Kernel } from '../kernel.ts';
 import type { Task } from '../sched/task.ts';
 import { NO_PAGE, type Page } from '../units.ts';
 import { finalizePages } from './finalize.ts';
-import { countArrived, tellHomes } from './outcome.ts';
+import { countArrived, tellWords } from './outcome.ts';
 import { movePages } from './pages.ts';
 import { unmapPages } from './unmap.ts';
 import { MIGRATE_PFN_MIGRATE, migratePfn, migratePfnPage } from './words.ts';
@@ -102,7 +102,7 @@ export function migrateDeviceFinalize(
   const info = kernel.deviceMigrations.get(src);
   let selected = 0;
   if (info !== undefined) {
-    tellHomes(kernel, info, src, dst, count);
+    tellWords(kernel, info, src, dst, count);
     for (let i = 0; i < count; i++) if (migratePfnPage(src[i]!) !== NO_PAGE) selected++;
   }
   if (info !== undefined) {

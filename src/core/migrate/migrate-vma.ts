@@ -18,7 +18,7 @@ import type { Task } from '../sched/task.ts';
 import { NO_PAGE, type Page, type Va } from '../units.ts';
 import { collect } from './collect.ts';
 import { finalizePages } from './finalize.ts';
-import { countArrived, tellHomes } from './outcome.ts';
+import { countArrived, tellWords } from './outcome.ts';
 import { movePages } from './pages.ts';
 import { unmapPages } from './unmap.ts';
 
@@ -65,6 +65,10 @@ export class MigrateVma implements MigrateInfo {
   /** (out, finalize) Where the pages were and went, if that is one place for all; for events. */
   from: PageHome | undefined;
   to: PageHome | undefined;
+  /** (out, finalize) What the words said; for events. */
+  valid: number;
+  writable: number;
+  given: number;
 
   constructor(options: MigrateVmaOptions) {
     this.vma = options.vma;
@@ -82,6 +86,9 @@ export class MigrateVma implements MigrateInfo {
     this.npages = 0;
     this.from = undefined;
     this.to = undefined;
+    this.valid = 0;
+    this.writable = 0;
+    this.given = 0;
   }
 
   get mm(): Mm | null {
@@ -111,6 +118,10 @@ export function* migrateVmaSetup(migrate: MigrateVma): Task<number> {
   migrate.src.fill(0, 0, pageCount);
   migrate.cpages = 0;
   migrate.npages = 0;
+  // Where nothing can move, no word says anything.
+  migrate.valid = 0;
+  migrate.writable = 0;
+  migrate.given = 0;
   const { events } = kernel;
   if (events.listening) {
     events.migrateBegin(migrate);
@@ -148,7 +159,7 @@ export function migrateVmaFinalize(migrate: MigrateVma): void {
   const { kernel } = migrate.vma!.mm;
   const { events } = kernel;
   if (events.listening) {
-    tellHomes(kernel, migrate, migrate.src, migrate.dst, migrate.npages);
+    tellWords(kernel, migrate, migrate.src, migrate.dst, migrate.npages);
     // Still open where the driver had no destination and left out migrate_vma_pages.
     events.migratePhase(migrate, 'alloc_copy', 'end');
     events.migratePhase(migrate, 'finalize', 'begin');

@@ -2,7 +2,12 @@
 import type { MigrateInfo, PageHome } from '../events/types.ts';
 import type { Kernel } from '../kernel.ts';
 import { NO_PAGE } from '../units.ts';
-import { MIGRATE_PFN_MIGRATE, MIGRATE_PFN_VALID, migratePfnPage } from './words.ts';
+import {
+  MIGRATE_PFN_MIGRATE,
+  MIGRATE_PFN_VALID,
+  MIGRATE_PFN_WRITE,
+  migratePfnPage,
+} from './words.ts';
 
 /** Pages that moved, holes that were filled included; call after `migrateVmaPages`. */
 export function countMigrated(src: Uint32Array, count: number): number {
@@ -30,8 +35,11 @@ export function countMovedPages(src: Uint32Array, count: number): number {
   return moved;
 }
 
-/** Notes in `info` where the pages that move were and where they go, if it is one place for all. */
-export function tellHomes(
+/**
+ * Notes in `info` what the words say, and where the pages that move were and where they go, if it
+ * is one place for all.
+ */
+export function tellWords(
   kernel: Kernel,
   info: MigrateInfo,
   src: Uint32Array,
@@ -41,11 +49,22 @@ export function tellHomes(
   const { pages } = kernel;
   const from = new Set<PageHome>();
   const to = new Set<PageHome>();
+  let valid = 0;
+  let writable = 0;
+  let given = 0;
   for (let i = 0; i < count; i++) {
-    if (!arrives(src[i]!, dst[i]!)) continue;
-    from.add(pages.homeOf(migratePfnPage(src[i]!)));
-    to.add(pages.homeOf(migratePfnPage(dst[i]!)));
+    const word = src[i]!;
+    const target = dst[i]!;
+    if ((word & MIGRATE_PFN_VALID) !== 0) valid++;
+    if ((word & MIGRATE_PFN_WRITE) !== 0) writable++;
+    if ((target & MIGRATE_PFN_VALID) !== 0) given++;
+    if (!arrives(word, target)) continue;
+    from.add(pages.homeOf(migratePfnPage(word)));
+    to.add(pages.homeOf(migratePfnPage(target)));
   }
+  info.valid = valid;
+  info.writable = writable;
+  info.given = given;
   info.from = from.size === 1 ? [...from][0] : undefined;
   info.to = to.size === 1 ? [...to][0] : undefined;
 }

@@ -16,8 +16,8 @@ export class ChromeArgsMaker {
     this.#pageSize = pageSize;
   }
 
-  /** `end` is that of a span; null for what has none. */
-  of(event: RecordedEvent, end: RecordedEnd | null): ChromeArgs {
+  /** `end` is that of a span; null for what has none. `context`: what the record does not say. */
+  of(event: RecordedEvent, end: RecordedEnd | null, context: ChromeArgs): ChromeArgs {
     const elsewhere = end !== null && end.thread !== event.thread;
     return {
       event: event.id,
@@ -28,6 +28,7 @@ export class ChromeArgsMaker {
       end_time_ns: end?.timeNs,
       pid: 'pid' in event ? (event.pid ?? undefined) : undefined,
       ...this.#range(event),
+      ...context,
       ...this.#particulars(event),
       ...(end === null ? {} : outcome(end)),
     };
@@ -50,7 +51,7 @@ export class ChromeArgsMaker {
   #particulars(event: RecordedEvent): ChromeArgs {
     switch (event.kind) {
       case 'call':
-        return { actor: event.actor, driver: this.#driverOf(event.actor) };
+        return { actor: event.actor, driver: this.#devices.driverOf(event.actor) };
       case 'cpu_fault':
         return { access: event.access };
       case 'device_fault':
@@ -69,52 +70,59 @@ export class ChromeArgsMaker {
       case 'migrate_phase':
         return { step: event.step };
       case 'invalidate':
-        return { cause: event.event, owner: event.owner ?? undefined };
+        return { cause: event.event, ...this.#owner(event.owner) };
       case 'invalidate_call': {
         const { event: cause, owner, notifier, ignored } = event;
         return { cause, owner: owner ?? undefined, ...this.#device(notifier), ignored };
       }
       case 'owner_change': {
         const { page, from, to } = event;
-        return { page, owner_old: homeText(from), owner_new: homeText(to) };
+        const driver = this.#devices.driverOfOwner(to) ?? this.#devices.driverOfOwner(from);
+        return { page, owner_old: homeText(from), owner_new: homeText(to), driver };
       }
       case 'page_free':
-        return { page: event.page, owner: event.owner };
+        return { page: event.page, ...this.#owner(event.owner) };
       case 'mapping_change':
         return { what: event.what };
       case 'trespass':
-        return { by: event.by, what: event.what, page: event.page, owner: event.owner };
+        return { by: event.by, what: event.what, page: event.page, ...this.#owner(event.owner) };
     }
   }
 
   #migration({ cause, owner, from, to }: RecordedEventOf<'migrate'>): ChromeArgs {
-    const driver = this.#devices.ofOwner(owner)?.driver;
-    return {
-      cause,
-      owner: owner ?? undefined,
-      driver: driver === '' ? undefined : driver,
-      from: homeText(from),
-      to: homeText(to),
-    };
+    return { cause, ...this.#owner(owner), ...homes(from, to) };
+  }
+
+  /** Nobody's memory has no owner, RAM no driver. */
+  #owner(owner: string | null): ChromeArgs {
+    return { owner: owner ?? undefined, driver: this.#devices.driverOfOwner(owner) };
   }
 
   #device(name: string): ChromeArgs {
-    return { device: name, driver: this.#driverOf(name) };
-  }
-
-  #driverOf(name: string): string | undefined {
-    const driver = this.#devices.ofName(name)?.driver;
-    return driver === '' ? undefined : driver;
+    return { device: name, driver: this.#devices.driverOf(name) };
   }
 }
 
 /** What is known when a span ends. */
 function outcome(end: RecordedEnd): ChromeArgs {
   if (end.kind === 'migrate') {
-    const { selected, migrated, failed } = end;
-    return { from: homeText(end.from), to: homeText(end.to), selected, migrated, failed };
+    const { selected, migrated, failed, pages, valid, writable, given } = end;
+    return {
+      ...homes(end.from, end.to),
+      selected,
+      migrated,
+      failed,
+      src_flags: `VALID ${valid}, WRITE ${writable}, of ${pages}`,
+      dst_flags: `VALID ${given}`,
+    };
   }
   return 'result' in end ? { result: end.result } : {};
+}
+
+/** From and to, also by the names that changes of owners have. */
+function homes(old: string | null | undefined, fresh: string | null | undefined): ChromeArgs {
+  const [from, to] = [homeText(old), homeText(fresh)];
+  return { from, to, owner_old: from, owner_new: to };
 }
 
 /** What is not known, or not the same for all pages, has two names in one. */

@@ -14,6 +14,8 @@ export interface ChromeCounter {
 
 export const RESIDENT_PAGES = 'resident pages';
 export const ENTRIES_OUTSTANDING = 'migration entries outstanding';
+export const FREE_FRAMES = 'free frames';
+export const BUFFER_ENTRIES = 'fault buffer entries';
 export const FAULTS = 'faults';
 
 export class ChromeCounters {
@@ -26,12 +28,20 @@ export class ChromeCounters {
   /** Of pages that are mapped: by how many addresses, and whose they are. */
   readonly #pages = new Map<number, { uses: number; readonly owner: string }>();
 
-  constructor(rows: ChromeRows, devices: DeviceTable) {
+  /** Devices with a fault buffer are named by `buffered`. */
+  constructor(
+    rows: ChromeRows,
+    devices: DeviceTable,
+    buffered: ReadonlySet<string>,
+    ramPages: number,
+  ) {
     this.#rows = rows;
     this.#devices = devices;
+    this.#add(this.#free(), ramPages);
     this.#resident(SYSTEM);
     for (const { name } of devices.all)
       this.#counter(rows.actor(name, null), RESIDENT_PAGES, 'pages');
+    for (const name of buffered) this.#buffer(name);
     this.#entries();
   }
 
@@ -56,9 +66,17 @@ export class ChromeCounters {
     this.#add(this.#entries(), pages);
   }
 
-  /** Follows which pages are mapped; a page that several addresses share counts once. */
+  /**
+   * Follows which faults were written since the last replay, and which pages are mapped; a page that
+   * several addresses share counts once.
+   */
   see(event: RecordedEvent): void {
     if (event.kind === 'owner_change') this.#ownerChange(event);
+    else if (event.kind === 'gpu_fault') this.#add(this.#buffer(event.device), 1);
+    else if (event.kind === 'fault_replay') {
+      const written = this.#buffer(event.device);
+      this.#add(written, -written.value);
+    }
   }
 
   #ownerChange({ pid, va, page, to }: RecordedEventOf<'owner_change'>): void {
@@ -78,7 +96,7 @@ export class ChromeCounters {
     if (known !== undefined) known.uses++;
     else {
       this.#pages.set(page, { uses: 1, owner: to });
-      this.#add(this.#resident(to), 1);
+      this.#reside(to, 1);
     }
   }
 
@@ -87,7 +105,21 @@ export class ChromeCounters {
     known.uses--;
     if (known.uses > 0) return;
     this.#pages.delete(page);
-    this.#add(this.#resident(known.owner), -1);
+    this.#reside(known.owner, -1);
+  }
+
+  #reside(owner: string, pages: number): void {
+    this.#add(this.#resident(owner), pages);
+    if (owner === SYSTEM) this.#add(this.#free(), -pages);
+  }
+
+  /** Pages of RAM that no address maps. */
+  #free(): ChromeCounter {
+    return this.#counter(this.#rows.kernel(), FREE_FRAMES, 'pages');
+  }
+
+  #buffer(device: string): ChromeCounter {
+    return this.#counter(this.#rows.actor(device, null), BUFFER_ENTRIES, 'entries');
   }
 
   #resident(owner: string): ChromeCounter {

@@ -34,6 +34,9 @@ export class ChromePlan {
   readonly flows: ChromeFlows;
   readonly #rowOf: ChromeRow[] = [];
   readonly #links = new Map<number, Link>();
+  /** The names of the devices that have a fault buffer, as far as records show it. */
+  readonly buffered: ReadonlySet<string>;
+  readonly #buffered = new Set<string>();
   /** Flows that end with the next replay of a device. */
   readonly #waiting = new Map<string, { readonly flow: number; readonly through: number[] }[]>();
 
@@ -43,6 +46,7 @@ export class ChromePlan {
     this.rows = new ChromeRows(this.devices, source.meta.program);
     this.nesting = new ChromeNesting(source);
     this.flows = new ChromeFlows(source.length);
+    this.buffered = this.#buffered;
     for (let i = 0; i < source.length; i++) this.#see(source.event(i), i);
     for (const flows of this.#waiting.values()) {
       for (const { flow, through } of flows) this.flows.add(flow, through);
@@ -69,6 +73,7 @@ export class ChromePlan {
       this.#ended(link);
       return;
     }
+    if (hasBuffer(event)) this.#buffered.add(event.device);
     const here = up !== null && up.event.thread === event.thread ? up.row : null;
     const row = this.rows.of(event, here);
     this.#rowOf[i] = row;
@@ -121,6 +126,13 @@ export class ChromePlan {
     }
     return path.reverse();
   }
+}
+
+function hasBuffer(
+  event: RecordedEvent,
+): event is RecordedEventOf<'gpu_fault' | 'fault_buffer_overflow' | 'fault_replay'> {
+  const { kind } = event;
+  return kind === 'gpu_fault' || kind === 'fault_buffer_overflow' || kind === 'fault_replay';
 }
 
 function nearestMigration(link: Link | null): Link | null {

@@ -28,7 +28,7 @@ const RANK_KERNEL = 4;
 /** Where stands what belongs to no address space and no device. */
 const KERNEL_PROCESS = 'kernel';
 /** Who makes the calls that are lines of a program. */
-const PROGRAM_ACTOR = 'program';
+export const PROGRAM_ACTOR = 'program';
 
 export class ChromeRows {
   readonly #devices: DeviceTable;
