@@ -168,7 +168,7 @@ function cutShort(offset: number, what: string): SimError {
 }
 
 /** A signed integer as one of 0 or more: 0, -1, 1, -2, … become 0, 1, 2, 3, … */
-export function zigzag(value: number): number {
+function zigzag(value: number): number {
   return value >= 0 ? value * 2 : -value * 2 - 1;
 }
 

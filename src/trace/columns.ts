@@ -38,7 +38,7 @@ export function makeColumn(type: FieldType, rows: number): Column {
 }
 
 /** `column` with room for `rows` rows. */
-export function widened<C extends Column>(column: C, rows: number): C {
+function widened<C extends Column>(column: C, rows: number): C {
   const wider = new (column.constructor as new (rows: number) => C)(rows);
   wider.set(column);
   return wider;

@@ -18,7 +18,7 @@ export function* eventsOf(source: EventSource): Generator<RecordedEvent, void, u
 }
 
 /** True where virtual time passed between the first and the last record. */
-export function hasTime(source: EventSource): boolean {
+function hasTime(source: EventSource): boolean {
   return virtualTimeNs(source) > 0;
 }
 

@@ -27,7 +27,7 @@ function classNameOf(driver: Driver): string {
  * Whose memory a driver has: the owners it names itself; else the driver, where a pagemap or a
  * record shows it as an owner.
  */
-export function ownersOf(machine: Machine, driver: Driver, names?: OwnerNames): readonly Owner[] {
+function ownersOf(machine: Machine, driver: Driver, names?: OwnerNames): readonly Owner[] {
   if (driver.owners !== undefined) return driver.owners;
   const isOwner =
     names?.has(driver) === true ||

@@ -23,7 +23,7 @@ const UNMERGEABLE = VM_SHARED | VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_MIXEDMAP;
  * kvmppc_memslot_page_merge: allows or forbids it for every VMA that a slot touches, each as a
  * whole. H_STATE where the slot is gone or its last page is not mapped; what was done stays.
  */
-export function* memslotPageMerge(vm: KvmVm, slot: MemorySlot, merge: boolean): Task<number> {
+function* memslotPageMerge(vm: KvmVm, slot: MemorySlot, merge: boolean): Task<number> {
   const { mm } = vm;
   const address = vm.gfnToHva(slot.baseGfn);
   if (address === null) return H_STATE;

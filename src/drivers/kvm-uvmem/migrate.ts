@@ -294,7 +294,7 @@ interface PinnedPage {
 }
 
 /** gfn_to_pfn, for writing; null where there is no such page. */
-export function* gfnToPfn(vm: KvmVm, gfn: number): Task<PinnedPage | null> {
+function* gfnToPfn(vm: KvmVm, gfn: number): Task<PinnedPage | null> {
   const { mm, notifier } = vm;
   const start = vm.gfnToHva(gfn);
   if (start === null || notifier === null || !mm.alive) return null;

@@ -12,11 +12,11 @@ export interface ChromeCounter {
   value: number;
 }
 
-export const RESIDENT_PAGES = 'resident pages';
-export const ENTRIES_OUTSTANDING = 'migration entries outstanding';
-export const FREE_FRAMES = 'free frames';
-export const BUFFER_ENTRIES = 'fault buffer entries';
-export const FAULTS = 'faults';
+const RESIDENT_PAGES = 'resident pages';
+const ENTRIES_OUTSTANDING = 'migration entries outstanding';
+const FREE_FRAMES = 'free frames';
+const BUFFER_ENTRIES = 'fault buffer entries';
+const FAULTS = 'faults';
 
 export class ChromeCounters {
   readonly #rows: ChromeRows;
