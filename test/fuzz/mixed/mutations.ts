@@ -52,8 +52,7 @@ export const MIXED_MUTATIONS: readonly MixedMutation[] = [
   {
     name: 'plaintext',
     summary: 'the ultravisor proves that pages are unchanged, but gives them out as they are',
-    // A page of zeros that was dropped meanwhile is zeros again: it comes in where it must not.
-    finding: /secret|came in/,
+    finding: /secret/,
     plant() {
       const { seal } = PageCipher.prototype;
       const undoSeal = patched(PageCipher.prototype, 'seal', () => {
