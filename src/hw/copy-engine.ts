@@ -12,6 +12,7 @@ import { Delay, type MaybeTask, type Task } from '../core/sched/task.ts';
 import { WaitQueue } from '../core/sched/wait-queue.ts';
 import type { Page } from '../core/units.ts';
 import type { BusMaster } from './bus.ts';
+import { Failures } from './failures.ts';
 import { insideSpan } from './inside-span.ts';
 
 export interface CopyEngineOptions {
@@ -36,10 +37,7 @@ export class CopyEngine {
   readonly #bus: BusMaster;
   readonly #queue: Operation[] = [];
   readonly #waiters: WaitQueue;
-  /** Operations handed in that are to fail, by their number. */
-  readonly #failing: Set<number> = new Set();
-  /** Operations handed in so far, those that failed included. */
-  #handedIn = 0;
+  readonly #failures: Failures;
   #queued = 0;
   #done = 0;
   #running = false;
@@ -54,6 +52,7 @@ export class CopyEngine {
     this.latencyNs = latencyNs;
     this.#kernel = kernel;
     this.#bus = bus;
+    this.#failures = new Failures(`${name}: no operation`);
     this.#waiters = new WaitQueue(
       kernel.scheduler,
       () => `a fence of ${name} (${this.#done} of ${this.#queued} operations done)`,
@@ -81,10 +80,7 @@ export class CopyEngine {
    * @throws SimError `bad-argument` unless `n` is a whole number from 1 on
    */
   failAfter(n: number): void {
-    if (!Number.isSafeInteger(n) || n < 1) {
-      throw new SimError('bad-argument', `${this.name}: no operation is number ${n} from now`);
-    }
-    this.#failing.add(this.#handedIn + n);
+    this.#failures.after(n);
   }
 
   /** A fence behind all that was queued so far. */
@@ -99,8 +95,7 @@ export class CopyEngine {
   }
 
   #submit(to: Page, from: Page | null): number {
-    this.#handedIn++;
-    if (this.#failing.delete(this.#handedIn)) return -EIO;
+    if (this.#failures.attempt()) return -EIO;
     this.#queued++;
     if (this.latencyNs === 0) {
       this.#perform(to, from);

@@ -1,6 +1,7 @@
 /** A channel of a GPU, and the accesses it has under way. */
 import type { Scheduler } from '../core/sched/scheduler.ts';
 import { WaitQueue } from '../core/sched/wait-queue.ts';
+import { hex } from '../core/units.ts';
 import type { GpuAccess, GpuResult } from './gpu-access.ts';
 import { GpuPageTable } from './gpu-page-table.ts';
 
@@ -80,7 +81,7 @@ export class Batch {
     if (first === undefined) return `GPU ${device}`;
     const { kind, va } = this.accesses[first]!;
     const more = this.#waiting.size - 1;
-    const access = `a ${kind} of 0x${va.toString(16)}${more > 0 ? ` and ${more} more` : ''}`;
+    const access = `a ${kind} of ${hex(va)}${more > 0 ? ` and ${more} more` : ''}`;
     return `GPU ${device}: replay of ${access}`;
   }
 }

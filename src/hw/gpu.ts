@@ -10,6 +10,7 @@
 import { SimError } from '../core/errors.ts';
 import type { Kernel } from '../core/kernel.ts';
 import type { Task } from '../core/sched/task.ts';
+import { hex } from '../core/units.ts';
 import type { BusMaster } from './bus.ts';
 import { FaultBuffer, type FaultEntry } from './fault-buffer.ts';
 import {
@@ -114,7 +115,7 @@ export class Gpu {
   /** Takes the channel away; accesses of it that wait end with GPU_CANCELLED. */
   destroyInstance(instance: GpuInstance): void {
     if (this.#instances.get(instance.inst) !== instance) {
-      throw new SimError('bad-argument', `${this.name} has no instance 0x${hex(instance.inst)}`);
+      throw new SimError('bad-argument', `${this.name} has no instance ${hex(instance.inst)}`);
     }
     this.#instances.delete(instance.inst);
     this.#kill(instance);
@@ -297,8 +298,4 @@ export class Gpu {
   #raiseForLost(): void {
     if (this.#lost > 0 && this.faultBuffer.get === this.faultBuffer.put) this.#onInterrupt();
   }
-}
-
-function hex(value: number): string {
-  return value.toString(16);
 }

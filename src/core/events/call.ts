@@ -1,7 +1,9 @@
-/** Calls (system calls, ioctls, hypercalls) as spans of the event stream. */
+/** Calls (system calls, ioctls, hypercalls) and device faults as spans of the event stream. */
 import type { Kernel } from '../kernel.ts';
+import type { Mm } from '../mm/mm.ts';
 import type { Task } from '../sched/task.ts';
-import type { CallInfo } from './types.ts';
+import type { Va } from '../units.ts';
+import type { Access, CallInfo } from './types.ts';
 
 /**
  * The task of a call, told as a `call` span if somebody listens; without a listener, the very task.
@@ -34,4 +36,28 @@ function* tell<T>(
   const value = yield* task;
   events.callEnd(info, resultOf(value));
   return value;
+}
+
+/** A range that a device misses in an address space. */
+export interface DeviceFaultInfo {
+  readonly mm: Mm;
+  readonly start: Va;
+  readonly end: Va;
+  /** Name of the device. */
+  readonly device: string;
+  readonly access: Access;
+}
+
+/** The task that serves a device's fault, told as a `device_fault` span if somebody listens. */
+export function toldDeviceFault(info: DeviceFaultInfo, task: Task<number>): Task<number> {
+  return info.mm.kernel.events.listening ? tellDeviceFault(info, task) : task;
+}
+
+function* tellDeviceFault(info: DeviceFaultInfo, task: Task<number>): Task<number> {
+  const { mm, start, end, device, access } = info;
+  const { events } = mm.kernel;
+  events.deviceFaultBegin(mm, start, end, device, access);
+  const result = yield* task;
+  events.deviceFaultEnd(mm, start, end, result);
+  return result;
 }

@@ -30,26 +30,33 @@ export interface PopulateOptions {
   readonly lock?: Mutex;
   /** For the answer, one word a page; made anew where none is given. */
   readonly hmmPfns?: Uint32Array;
+  /**
+   * Asked before each try, the first included, in place of the second of retries; it may sleep.
+   * False: -EBUSY.
+   */
+  readonly mayTry?: () => Task<boolean>;
 }
 
 /**
  * Asks hmm_range_fault for a range until its answer is not overtaken, and hands the words to
  * `commit`, which enters them into the device's page table at once: it cannot sleep, so nothing
  * comes between the check and the entries. Returns 0, or the -errno of hmm_range_fault; -EBUSY after
- * a second of retries. The caller must not hold mmap_lock.
+ * a second of retries, or when `mayTry` says so. The caller must not hold mmap_lock.
  */
 export function* hmmPopulate(
   options: PopulateOptions,
   commit: (hmmPfns: Uint32Array) => void,
 ): Task<number> {
-  const { notifier, start, end, request, owner, lock } = options;
+  const { notifier, start, end, request, owner, lock, mayTry } = options;
   const { mm } = notifier;
   const { scheduler } = mm.kernel;
   const hmmPfns = options.hmmPfns ?? new Uint32Array(Math.ceil((end - start) / mm.pageSize));
   const range = { notifier, start, end, hmmPfns, defaultFlags: request, devPrivateOwner: owner };
   const startNs = scheduler.nowNs;
   for (let retries = 0; ; retries++) {
-    if (scheduler.nowNs - startNs + retries * RETRY_NS > TIMEOUT_NS) return -EBUSY;
+    const spentNs = scheduler.nowNs - startNs + retries * RETRY_NS;
+    const goesOn = mayTry === undefined ? spentNs <= TIMEOUT_NS : yield* mayTry();
+    if (!goesOn) return -EBUSY;
     const notifierSeq = yield* mmuIntervalReadBegin(notifier);
     if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
     let result: number;

@@ -11,7 +11,7 @@ import { finalizePages } from './finalize.ts';
 import { countArrived, tellWords } from './outcome.ts';
 import { movePages } from './pages.ts';
 import { unmapPages } from './unmap.ts';
-import { MIGRATE_PFN_MIGRATE, migratePfn, migratePfnPage } from './words.ts';
+import { MIGRATE_PFN_MIGRATE, migratePfn } from './words.ts';
 
 /**
  * migrate_device_range: locks and unmaps every used page of [first, first + count). `src` gets a
@@ -100,18 +100,17 @@ export function migrateDeviceFinalize(
   count: number,
 ): void {
   const info = kernel.deviceMigrations.get(src);
-  let selected = 0;
+  const { events } = kernel;
   if (info !== undefined) {
     tellWords(kernel, info, src, dst, count);
-    for (let i = 0; i < count; i++) if (migratePfnPage(src[i]!) !== NO_PAGE) selected++;
-  }
-  if (info !== undefined) {
-    kernel.events.migratePhase(info, 'alloc_copy', 'end');
-    kernel.events.migratePhase(info, 'finalize', 'begin');
+    events.migratePhase(info, 'alloc_copy', 'end');
+    events.migratePhase(info, 'finalize', 'begin');
   }
   finalizePages(kernel, src, dst, count);
-  if (info !== undefined) kernel.events.migratePhase(info, 'finalize', 'end');
-  if (info !== undefined) endEvent(kernel, src, selected, countArrived(src, dst, count));
+  if (info === undefined) return;
+  events.migratePhase(info, 'finalize', 'end');
+  // Unmapping has let go of the others: a word that names a page was selected.
+  endEvent(kernel, src, info.valid ?? 0, countArrived(src, dst, count));
 }
 
 /**
@@ -133,11 +132,8 @@ export function* migrateDeviceCoherentPage(kernel: Kernel, page: Page): Task<num
     return -EBUSY;
   }
   if (info !== null) events.migratePhase(info, 'alloc_copy', 'begin');
-  const fresh = pages.allocate();
-  if (fresh !== NO_PAGE) {
-    pages.tryLock(fresh);
-    dst[0] = migratePfn(fresh);
-  }
+  const fresh = pages.allocateLocked();
+  if (fresh !== NO_PAGE) dst[0] = migratePfn(fresh);
   yield* migrateDevicePages(kernel, src, dst, 1);
   const moved = (src[0]! & MIGRATE_PFN_MIGRATE) !== 0;
   if (moved) pages.copyContents(fresh, page);

@@ -202,8 +202,8 @@ export class Dmirror implements Driver, Owner {
 
   /** A device page with one reference, locked; NO_PAGE when there is none: dmirror_devmem_alloc_page. */
   allocatePage(): MaybeTask<Page> {
-    const page = this.#freePages!.pop();
-    return page === NO_PAGE ? this.#allocateInNewChunk() : this.#initPage(page);
+    const page = this.#freePages!.take();
+    return page === NO_PAGE ? this.#allocateInNewChunk() : page;
   }
 
   /** HMM_DMIRROR_RELEASE: everything goes home, then the chunks go: dmirror_device_remove_chunks. */
@@ -240,12 +240,7 @@ export class Dmirror implements Driver, Owner {
     if (!lock.tryLock()) yield* lock.lock();
     const result = this.#addChunk();
     lock.unlock();
-    return result < 0 ? NO_PAGE : this.#initPage(this.#freePages!.pop());
-  }
-
-  #initPage(page: Page): Page {
-    this.kernel.pages.pagemapOf(page)!.initPage(page);
-    return page;
+    return result < 0 ? NO_PAGE : this.#freePages!.take();
   }
 
   /** dmirror_allocate_chunk. */
@@ -282,9 +277,8 @@ export class Dmirror implements Driver, Owner {
       if ((src[i]! & MIGRATE_PFN_MIGRATE) === 0) continue;
       const from = migratePfnPage(src[i]!);
       if (from === NO_PAGE) continue;
-      const to = pages.allocate();
+      const to = pages.allocateLocked();
       if (to === NO_PAGE) continue;
-      pages.tryLock(to);
       pages.copyContents(to, from);
       dst[i] = migratePfn(to) | MIGRATE_PFN_LOCKED | (src[i]! & MIGRATE_PFN_WRITE);
     }

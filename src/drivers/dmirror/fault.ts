@@ -1,5 +1,6 @@
 /** Device page faults: a mirror fills its page table through hmm_range_fault. */
 import { EFAULT } from '../../core/errno.ts';
+import { toldDeviceFault } from '../../core/events/call.ts';
 import { hmmPopulate } from '../../core/hmm/populate.ts';
 import {
   HMM_PFN_REQ_FAULT,
@@ -18,16 +19,9 @@ export const BATCH_PAGES = 64;
 /** The device missed entries in [start, end): dmirror_fault. */
 export function* deviceFault(file: DmirrorFile, start: Va, end: Va, write: boolean): Task<number> {
   const { mm, device } = file;
-  const { events } = mm.kernel;
   if (!mm.alive) return -EFAULT;
-  const listening = events.listening;
-  if (listening) {
-    const access = write ? 'write' : 'read';
-    events.deviceFaultBegin(mm, start, end, device.name, access);
-  }
-  const result = yield* faultInBatches(file, start, end, write);
-  if (listening) events.deviceFaultEnd(mm, start, end, result);
-  return result;
+  const fault = { mm, start, end, device: device.name, access: write ? 'write' : 'read' } as const;
+  return yield* toldDeviceFault(fault, faultInBatches(file, start, end, write));
 }
 
 function* faultInBatches(file: DmirrorFile, start: Va, end: Va, write: boolean): Task<number> {

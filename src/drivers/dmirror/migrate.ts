@@ -157,9 +157,8 @@ function copyToRam(args: MigrateVma, mirror: DmirrorFile | null): void {
     const word = src[i]!;
     const from = migratePfnPage(word);
     if (from === NO_PAGE || (word & MIGRATE_PFN_MIGRATE) === 0) continue;
-    const to = pages.allocate();
+    const to = pages.allocateLocked();
     if (to === NO_PAGE) continue;
-    pages.tryLock(to);
     mirror?.pageTable.erase(first + i);
     pages.copyContents(to, from);
     dst[i] = migratePfn(to) | MIGRATE_PFN_LOCKED | (word & MIGRATE_PFN_WRITE);

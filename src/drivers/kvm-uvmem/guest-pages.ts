@@ -5,7 +5,9 @@
  * Reference: arch/powerpc/kvm/book3s_64_mmu_radix.c of Linux 6.1. It holds no references: the
  * notifier of the address space takes entries away before their pages go.
  */
+
 import { EFAULT } from '../../core/errno.ts';
+import { toldDeviceFault } from '../../core/events/call.ts';
 import { mmuIntervalReadBegin, mmuIntervalReadRetry } from '../../core/hmm/notifier.ts';
 import { FOLL_GET, FOLL_WRITE, getUserPagesFast, putUserPage } from '../../core/mm/gup.ts';
 import type { Mm } from '../../core/mm/mm.ts';
@@ -66,15 +68,12 @@ export class GuestPages {
   *fault(gpa: number, write: boolean): Task<number> {
     const { mm, device } = this.#vm;
     const gfn = this.#vm.gfnOf(gpa);
-    const { events } = mm.kernel;
     const start = this.#vm.gfnToHva(gfn);
     if (start === null) return -EFAULT;
-    const { listening } = events;
     const end = start + mm.pageSize;
-    if (listening) events.deviceFaultBegin(mm, start, end, device.name, write ? 'write' : 'read');
-    const result = yield* this.#instantiate(gfn, start, write);
-    if (listening) events.deviceFaultEnd(mm, start, end, result);
-    return result;
+    const access = write ? 'write' : 'read';
+    const fault = { mm, start, end, device: device.name, access } as const;
+    return yield* toldDeviceFault(fault, this.#instantiate(gfn, start, write));
   }
 
   /**

@@ -24,14 +24,7 @@ import {
   svmCallName,
 } from '../../hw/svm-codes.ts';
 import { memslotCreate, memslotDelete } from './memslots.ts';
-import {
-  dropPages,
-  migrateMemSlot,
-  sharePage,
-  svmPageIn,
-  svmPageOutLocked,
-  vmaOfPage,
-} from './migrate.ts';
+import { dropPages, migrateMemSlot, sharePage, svmPageIn, svmPageOutLocked } from './migrate.ts';
 import { SECURE_INIT_DONE, SECURE_INIT_START } from './slots.ts';
 import type { KvmVm } from './vm.ts';
 
@@ -135,7 +128,7 @@ function* pageIn(vm: KvmVm, gpa: number, flags: number, shift: number): Task<num
     if (!uvmemLock.tryLock()) yield* uvmemLock.lock();
     try {
       if (vm.uvmemSlots.isUvmem(vm.gfnOf(gpa))) return H_PARAMETER;
-      const vma = vmaOfPage(vm, start);
+      const vma = mm.vmas.find(start);
       if (vma === null) return H_PARAMETER;
       const result = yield* svmPageIn(vm, { vma, start, gpa }, true);
       return result === 0 ? H_SUCCESS : H_PARAMETER;
@@ -156,7 +149,7 @@ function* pageOut(vm: KvmVm, gpa: number, flags: number, shift: number): Task<nu
   if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
   try {
     const start = vm.gfnToHva(vm.gfnOf(gpa));
-    const vma = start === null ? null : vmaOfPage(vm, start);
+    const vma = start === null ? null : mm.vmas.find(start);
     if (start === null || vma === null) return H_PARAMETER;
     const result = yield* svmPageOutLocked(vm, { vma, start, gpa }, NO_PAGE, 'evict');
     return result === 0 ? H_SUCCESS : H_PARAMETER;

@@ -4,7 +4,9 @@
  * Reference: arch/powerpc/kvm/book3s_hv_uvmem.c of Linux 6.1, its quirks included. Locks, outer
  * first: mmap_lock of the process, uvmem_lock of the VM.
  */
+
 import { EFAULT } from '../../core/errno.ts';
+import { toldDeviceFault } from '../../core/events/call.ts';
 import type { MigrateCause } from '../../core/events/types.ts';
 import { mmuIntervalReadBegin, mmuIntervalReadRetry } from '../../core/hmm/notifier.ts';
 import {
@@ -39,15 +41,6 @@ interface GuestPage {
   readonly vma: Vma;
   readonly start: Va;
   readonly gpa: number;
-}
-
-/**
- * The VMA that holds the whole page at `start`, or null. The kernel's callers of
- * find_vma_intersection want nothing less.
- */
-export function vmaOfPage(vm: KvmVm, start: Va): Vma | null {
-  const vma = vm.mm.vmas.firstEndingAfter(start);
-  return vma === null || vma.start > start ? null : vma;
 }
 
 /**
@@ -136,9 +129,8 @@ function giveOut(vm: KvmVm, migrate: MigrateVma, gpa: number): number {
   const { pages } = vm.device.kernel;
   const from = migratePfnPage(migrate.src[0]!);
   if (from === NO_PAGE || !pages.isZoneDevice(from)) return U_SUCCESS;
-  const to = pages.allocate();
+  const to = pages.allocateLocked();
   if (to === NO_PAGE) return FAILED;
-  pages.tryLock(to);
   // Before v5.7 this may be a page of another device, which has nothing to tell.
   const skip = vm.device.standsFor(from)?.skipPageOut ?? false;
   const result = skip ? U_SUCCESS : vm.uvPageOut(to, gpa);
@@ -231,7 +223,7 @@ export function* migrateMemSlot(vm: KvmVm, slot: MemorySlot): Task<number> {
       for (; gfn >= 0; gfn = uvmemSlots.nextNontransitioned(gfn)) {
         const start = vm.gfnToHva(gfn);
         if (start === null) return H_STATE;
-        const vma = vmaOfPage(vm, start);
+        const vma = mm.vmas.find(start);
         if (vma === null) return H_STATE;
         const page = { vma, start, gpa: gfn * mm.pageSize };
         if ((yield* svmPageIn(vm, page, false)) !== 0) return H_STATE;
@@ -313,16 +305,12 @@ function* gfnToPfn(vm: KvmVm, gfn: number): Task<PinnedPage | null> {
  * The guest touched a shared page that the ultravisor has no mapping of: kvmppc_send_page_to_uv.
  * 0 where the guest may try again, or -EFAULT.
  */
-export function* sendPageToUv(vm: KvmVm, gpa: number): Task<number> {
-  const { events } = vm.mm.kernel;
+export function sendPageToUv(vm: KvmVm, gpa: number): Task<number> {
   const { mm, device } = vm;
   const start = vm.gfnToHva(vm.gfnOf(gpa)) ?? 0;
   const end = start + mm.pageSize;
-  const listening = events.listening;
-  if (listening) events.deviceFaultBegin(mm, start, end, device.name, 'write');
-  const result = yield* sendPage(vm, gpa);
-  if (listening) events.deviceFaultEnd(mm, start, end, result);
-  return result;
+  const fault = { mm, start, end, device: device.name, access: 'write' } as const;
+  return toldDeviceFault(fault, sendPage(vm, gpa));
 }
 
 function* sendPage(vm: KvmVm, gpa: number): Task<number> {

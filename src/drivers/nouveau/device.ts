@@ -21,6 +21,7 @@ import { WaitQueue } from '../../core/sched/wait-queue.ts';
 import { MiB, type Page, type Va } from '../../core/units.ts';
 import { BusMaster } from '../../hw/bus.ts';
 import { CopyEngine } from '../../hw/copy-engine.ts';
+import { Failures } from '../../hw/failures.ts';
 import { Gpu } from '../../hw/gpu.ts';
 import {
   GPU_PTE_ATOMIC,
@@ -29,7 +30,7 @@ import {
   type GpuPte,
 } from '../../hw/gpu-page-table.ts';
 import { Dmem } from './dmem.ts';
-import { DmaMappings, Failures } from './failures.ts';
+import { DmaMappings } from './failures.ts';
 import { NouveauFile } from './file.ts';
 import { type NouveauRules, rulesOf } from './rules.ts';
 import { type StaleMapping, staleMappings } from './stale.ts';
@@ -85,8 +86,8 @@ export class Nouveau implements Driver, Owner {
   #removed = false;
   /** Binds and CPU faults that run: sleep and removal wait for them. */
   #users = 0;
-  readonly #allocations: Failures = new Failures('allocation');
-  readonly #pins: Failures = new Failures('pin');
+  readonly #allocations: Failures = new Failures('no allocation');
+  readonly #pins: Failures = new Failures('no pin');
   /** What migrations have mapped for the copy engine. */
   readonly dma: DmaMappings = new DmaMappings();
   readonly #warnings: string[] = [];

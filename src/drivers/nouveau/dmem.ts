@@ -113,12 +113,11 @@ export class Dmem {
    * full: nouveau_dmem_page_alloc_locked. Of a new chunk the last page is given out first.
    */
   allocatePage(): Page {
-    let page = this.#freePages.pop();
-    if (page === NO_PAGE && this.addChunk() === 0) page = this.#freePages.pop();
+    let page = this.#freePages.take();
+    if (page === NO_PAGE && this.addChunk() === 0) page = this.#freePages.take();
     if (page === NO_PAGE) return NO_PAGE;
-    const pagemap = this.#device.kernel.pages.pagemapOf(page)!;
-    (pagemap.ops as DmemChunk).allocated++;
-    pagemap.initPage(page);
+    const { ops } = this.#device.kernel.pages.pagemapOf(page)!;
+    (ops as DmemChunk).allocated++;
     return page;
   }
 

@@ -14,17 +14,17 @@ import {
   mmuIntervalSetSeq,
   type NotifierRange,
 } from '../../core/hmm/notifier.ts';
+import { hmmPopulate } from '../../core/hmm/populate.ts';
 import {
   HMM_PFN_REQ_FAULT,
   HMM_PFN_REQ_WRITE,
   HMM_PFN_VALID,
   HMM_PFN_WRITE,
   hmmPfnPage,
-  hmmRangeFault,
 } from '../../core/hmm/range-fault.ts';
 import type { Owner } from '../../core/pagemap/pagemap.ts';
 import { Delay, type MaybeTask, type Task } from '../../core/sched/task.ts';
-import type { Page, Va } from '../../core/units.ts';
+import { NO_PAGE, type Page, type Va } from '../../core/units.ts';
 import {
   GPU_PTE_ATOMIC,
   GPU_PTE_VALID,
@@ -56,20 +56,19 @@ function failed(result: number): FaultAnswer {
 /** Makes a page available to the GPU with the HMM_PFN_REQ_* bits it asks for. */
 export function rangeFault(svmm: Svmm, start: Va, request: number): Task<FaultAnswer> {
   return watched(svmm, start, function* (notifier) {
-    const pfns = new Uint32Array(1);
     const { device } = svmm;
-    let result = yield* populate(svmm, notifier, start, request, pfns, device);
-    if (result !== 0) return failed(result);
-    if (device.mended && request === WRITE_REQUEST && (pfns[0]! & HMM_PFN_WRITE) === 0) {
-      // Its own page, but read-only: only in RAM can it become writable.
-      svmm.mutex.unlock();
-      result = yield* populate(svmm, notifier, start, request, pfns, null);
-      if (result !== 0) return failed(result);
-    }
-    const answer = convertPfn(svmm, pfns[0]!);
-    const inForce = answer === null ? 0 : svmm.pfnMap(start, answer.page, answer.flags);
-    svmm.mutex.unlock();
-    return answer === null ? failed(-EFAULT) : { result: 0, flags: inForce };
+    let isReadOnly = false;
+    let answer = failed(0);
+    const enter = (word: number): void => {
+      answer = mapPage(svmm, start, word);
+    };
+    let result = yield* populate(svmm, notifier, request, device, (word) => {
+      isReadOnly = device.mended && request === WRITE_REQUEST && (word & HMM_PFN_WRITE) === 0;
+      if (!isReadOnly) enter(word);
+    });
+    // Its own page, but read-only: only in RAM can it become writable.
+    if (isReadOnly) result = yield* populate(svmm, notifier, request, null, enter);
+    return result === 0 ? answer : failed(result);
   });
 }
 
@@ -86,10 +85,8 @@ export function atomicFault(svmm: Svmm, start: Va): Task<FaultAnswer> {
     const retries = new Retries(svmm);
     while (yield* retries.next()) {
       if (svmm.device.mended) {
-        const pfns = new Uint32Array(1);
-        const found = yield* populate(svmm, notifier, start, WRITE_REQUEST, pfns, null);
+        const found = yield* populate(svmm, notifier, WRITE_REQUEST, null, () => {});
         if (found !== 0) return failed(found);
-        svmm.mutex.unlock();
       }
       const seq = yield* mmuIntervalReadBegin(notifier);
       const page = yield* takeExclusive(svmm, start);
@@ -166,65 +163,38 @@ class Retries {
 }
 
 /**
- * hmm_range_fault until its answer is not overtaken. On success (0) the caller holds the mutex;
- * on -errno, -EBUSY when the time is up, it does not.
+ * Asks for the page of `notifier` until the answer is not overtaken, and hands it to `commit`, which
+ * runs under the mutex. Returns 0, or -errno; -EBUSY when the time is up.
  */
-function* populate(
+function populate(
   svmm: Svmm,
   notifier: IntervalNotifier,
-  start: Va,
   request: number,
-  pfns: Uint32Array,
-  devPrivateOwner: Owner | null,
+  owner: Owner | null,
+  commit: (word: number) => void,
 ): Task<number> {
-  const { mm, mutex } = svmm;
+  const { start, end } = notifier;
   const retries = new Retries(svmm);
-  while (yield* retries.next()) {
-    const notifierSeq = yield* mmuIntervalReadBegin(notifier);
-    if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
-    let result: number;
-    try {
-      result = yield* hmmRangeFault({
-        notifier,
-        notifierSeq,
-        start,
-        end: start + mm.pageSize,
-        hmmPfns: pfns,
-        defaultFlags: request,
-        pfnFlagsMask: 0,
-        devPrivateOwner,
-      });
-    } finally {
-      mm.mmapLock.unlockRead();
-    }
-    if (result === -EBUSY) continue;
-    if (result !== 0) return result;
-    if (!mutex.tryLock()) yield* mutex.lock();
-    if (!mmuIntervalReadRetry(notifier, notifierSeq)) return 0;
-    mutex.unlock();
-  }
-  return -EBUSY;
-}
-
-interface Converted {
-  readonly page: Page;
-  readonly flags: number;
+  const mayTry = (): Task<boolean> => retries.next();
+  const options = { notifier, start, end, request, owner, lock: svmm.mutex, mayTry };
+  return hmmPopulate(options, (hmmPfns) => commit(hmmPfns[0]!));
 }
 
 /**
- * nouveau_hmm_convert_pfn. Null for memory of another device, which hmm_range_fault reports until
- * v5.6: nouveau_dmem_convert_pfn of that time knows its own, and the fault is cancelled.
+ * nouveau_hmm_convert_pfn, and NVIF_VMM_V0_PFNMAP of the page. -EFAULT for memory of another device,
+ * which hmm_range_fault reports until v5.6: nouveau_dmem_convert_pfn of that time knows its own, and
+ * the fault is cancelled. The caller holds the mutex.
  */
-function convertPfn(svmm: Svmm, word: number): Converted | null {
-  if ((word & HMM_PFN_VALID) === 0) return { page: 0, flags: 0 };
+function mapPage(svmm: Svmm, va: Va, word: number): FaultAnswer {
+  if ((word & HMM_PFN_VALID) === 0) return { result: 0, flags: svmm.pfnMap(va, NO_PAGE, 0) };
   const { device } = svmm;
   const { pages } = svmm.mm;
   const page = hmmPfnPage(word);
   const inVram = pages.isDevicePrivate(page);
-  if (inVram && pages.homeOf(page) !== device) return null;
+  if (inVram && pages.homeOf(page) !== device) return failed(-EFAULT);
   const vram = inVram ? GPU_PTE_VRAM : 0;
   const write = (word & HMM_PFN_WRITE) !== 0 ? device.writeFlags : 0;
-  return { page, flags: GPU_PTE_VALID | vram | write };
+  return { result: 0, flags: svmm.pfnMap(va, page, GPU_PTE_VALID | vram | write) };
 }
 
 /** make_device_exclusive_range of one page, under mmap_lock: the page, locked and held, or null. */

@@ -116,13 +116,12 @@ export class NouveauFile implements OpenFile {
   }
 
   *reviveTask(): Task<boolean> {
-    const { svm, gpu } = this.device;
+    const { svm } = this.device;
     const svmm = this.#svmm;
     const old = this.#channel;
     if (svm === null || svmm === null || old === null || this.#closed) return false;
     if (!old.instance.dead) return true;
-    yield* svm.part(old.instance);
-    gpu.destroyInstance(old.instance);
+    yield* this.device.partChannel(old);
     this.#channel = yield* this.#newChannel(svm, svmm);
     return true;
   }

@@ -80,9 +80,8 @@ function* moveOneHome(device: Nouveau, args: MigrateVma): Task<number> {
   const { src, dst } = args;
   const from = migratePfnPage(src[0]!);
   if (from === NO_PAGE || (src[0]! & MIGRATE_PFN_MIGRATE) === 0) return 0;
-  const to = pages.allocate();
+  const to = pages.allocateLocked();
   if (to === NO_PAGE) return rules.evicts ? 0 : VM_FAULT_SIGBUS;
-  pages.tryLock(to);
   dst[0] = wordFor(to);
   const copied = yield* copyUnderLock(device, args, to, from);
   if (copied !== 0) {
@@ -263,7 +262,6 @@ export function* evictChunk(device: Nouveau, chunk: DmemChunk): Task<void> {
   for (let i = 0; i < count; i++) {
     if ((src[i]! & MIGRATE_PFN_MIGRATE) === 0) continue;
     const to = yield* allocateNoFail(device);
-    kernel.pages.tryLock(to);
     dst[i] = wordFor(to);
     if (copyHome(device, to, migratePfnPage(src[i]!)) === 0) mapped++;
   }
@@ -275,13 +273,14 @@ export function* evictChunk(device: Nouveau, chunk: DmemChunk): Task<void> {
 }
 
 /**
- * alloc_page with __GFP_NOFAIL. Nobody tells when RAM is free again, so the task looks now and then.
- * Where none came for long it sleeps for good: a machine that hangs is told as a deadlock.
+ * alloc_page with __GFP_NOFAIL, and lock_page. Nobody tells when RAM is free again, so the task
+ * looks now and then. Where none came for long it sleeps for good: a machine that hangs is told as
+ * a deadlock.
  */
 function* allocateNoFail(device: Nouveau): Task<Page> {
   const { pages, scheduler } = device.kernel;
   for (let looks = 1; ; looks++) {
-    const page = pages.allocate();
+    const page = pages.allocateLocked();
     if (page !== NO_PAGE) return page;
     yield looks < NO_FAIL_LOOKS
       ? new Delay(NO_FAIL_LOOK_NS)

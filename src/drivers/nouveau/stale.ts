@@ -8,7 +8,7 @@ import {
   PTE_PROTNONE,
   PTE_WRITE,
 } from '../../core/mm/pte.ts';
-import type { Page, Va, Vpn } from '../../core/units.ts';
+import { hex, type Page, type Va, type Vpn } from '../../core/units.ts';
 import { GPU_PTE_WRITE, type GpuPte } from '../../hw/gpu-page-table.ts';
 import type { Svmm } from './svmm.ts';
 
@@ -29,7 +29,7 @@ export function staleMappings(svmm: Svmm): StaleMapping[] {
     if (wrong === null) continue;
     const { mm } = svmm;
     const va = mm.va(vpn);
-    const message = `${svmm.name} maps page ${entry.page} at 0x${va.toString(16)}, ${wrong}`;
+    const message = `${svmm.name} maps page ${entry.page} at ${hex(va)}, ${wrong}`;
     found.push({ pid: mm.pid, va, page: entry.page, message });
   }
   return found;

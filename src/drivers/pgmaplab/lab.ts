@@ -74,9 +74,7 @@ export class Lab implements DevPagemapOps {
 
   /** A page with one reference, locked, or NO_PAGE: lab_alloc. */
   allocatePage(): Page {
-    const page = this.#freePages.pop();
-    if (page !== NO_PAGE) this.pagemap.initPage(page);
-    return page;
+    return this.#freePages.take();
   }
 
   /** lab_page_free. */
@@ -110,9 +108,8 @@ export class Lab implements DevPagemapOps {
     if ((yield* migrateVmaSetup(args)) !== 0) return VM_FAULT_SIGBUS;
     const from = migratePfnPage(src[0]!);
     if (from !== NO_PAGE && (src[0]! & MIGRATE_PFN_MIGRATE) !== 0) {
-      const to = pages.allocate();
+      const to = pages.allocateLocked();
       if (to !== NO_PAGE) {
-        pages.tryLock(to);
         pages.copyContents(to, from);
         dst[0] = (migratePfn(to) | MIGRATE_PFN_LOCKED) >>> 0;
       }
