@@ -1,9 +1,8 @@
 /** hmmlab compare: one text of programs under several eras, side by side. */
-import { parseArgs } from 'node:util';
 import { type CommandDef, defineCommand } from 'citty';
-import { ERAS, type EraName } from '../core/era.ts';
-import { InputError, readText } from '../node/read-text.ts';
-import { type Language, ProgramError } from '../program/index.ts';
+import type { EraName } from '../core/era.ts';
+import { readText } from '../node/read-text.ts';
+import type { Language } from '../program/index.ts';
 import {
   type ComparableText,
   compareText,
@@ -12,9 +11,9 @@ import {
 } from '../trace/compare.ts';
 import colors from './colors.ts';
 import { comparisonLines, leftOutLines } from './compare-text.ts';
-import { languageFor } from './drivers.ts';
-import { EXIT_DIFFERENT, EXIT_OK, EXIT_USAGE, UsageError } from './errors.ts';
-import { Breather, print, printAll, printError } from './output.ts';
+import { EXIT_DIFFERENT, EXIT_OK, EXIT_USAGE, isBadInput, UsageError } from './errors.ts';
+import { languageFor, parseEra, valuesOf } from './flags.ts';
+import { Breather, print, printAll, printUnexpected } from './output.ts';
 
 const args = {
   program: {
@@ -41,36 +40,21 @@ export const compareCommand: CommandDef<typeof args> = defineCommand({
       const eras = parseEras(rawArgs);
       return await compareFile(given.program, language, eras, given.json === true);
     } catch (error) {
-      const known = [UsageError, InputError, ProgramError].some((kind) => error instanceof kind);
-      if (known) throw error;
+      if (isBadInput(error)) throw error;
       // Whatever else went wrong, the programs were not compared.
-      printError(error instanceof Error ? (error.stack ?? error.message) : String(error));
+      printUnexpected(error);
       return EXIT_USAGE;
     }
   },
 });
 
-/** `--era` may be given more than once, which citty does not know. */
 function parseEras(rawArgs: readonly string[]): readonly EraName[] | undefined {
-  const options = {
-    era: { type: 'string', multiple: true },
-    driver: { type: 'string', multiple: true },
-    json: { type: 'boolean' },
-  } as const;
-  const { values } = parseArgs({ args: [...rawArgs], options, allowPositionals: true });
-  if (values.era === undefined) return undefined;
-  const eras = values.era.map(parseEra);
+  const eras = valuesOf('era', rawArgs).map(parseEra);
+  if (eras.length === 0) return undefined;
   if (new Set(eras).size < 2) {
     throw new UsageError(`--era: expected two eras or more; found only ${eras[0]}`);
   }
   return eras;
-}
-
-function parseEra(name: string): EraName {
-  const era = ERAS.find((one) => one.name === name);
-  if (era !== undefined) return era.name;
-  const names = ERAS.map((one) => one.name).join(', ');
-  throw new UsageError(`--era: expected one of ${names}; found ${JSON.stringify(name)}`);
 }
 
 async function compareFile(

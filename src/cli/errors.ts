@@ -1,4 +1,6 @@
 /** What the command line answers besides success. */
+import { InputError } from '../node/read-text.ts';
+import { ProgramError } from '../program/program-error.ts';
 
 export const EXIT_OK = 0;
 /** The command worked, and what it looked at is not as it should be. */
@@ -17,4 +19,9 @@ export const EXIT_PIPE = 141;
 /** The command was not given what it needs. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
+}
+
+/** The flags, files or programs are not as they should be; the message says how. */
+export function isBadInput(error: unknown): error is Error {
+  return [UsageError, InputError, ProgramError].some((kind) => error instanceof kind);
 }

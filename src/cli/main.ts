@@ -6,32 +6,33 @@ import {
   type CommandDef,
   defineCommand,
   renderUsage,
-  runCommand as runCitty,
+  runCommand,
+  type SubCommandsDef,
 } from 'citty';
 import { SimError } from '../core/errors.ts';
-import { InputError } from '../node/read-text.ts';
-import { ProgramError } from '../program/index.ts';
-import { checkDriverCommand } from './check-driver.ts';
-import { compareCommand } from './compare.ts';
-import { conformanceCommand } from './conformance.ts';
-import { demoCommand } from './demo.ts';
-import { EXIT_DIFFERENT, EXIT_OK, EXIT_PIPE, EXIT_USAGE, UsageError } from './errors.ts';
-import { explainCommand } from './explain.ts';
-import { exportCommand } from './export.ts';
-import { print, printError } from './output.ts';
-import { reportCommand } from './report.ts';
-import { runCommand } from './run.ts';
+import {
+  EXIT_DIFFERENT,
+  EXIT_OK,
+  EXIT_PIPE,
+  EXIT_USAGE,
+  isBadInput,
+  UsageError,
+} from './errors.ts';
+import { print, printError, printUnexpected } from './output.ts';
 import { packageVersion } from './version.ts';
 
-const COMMANDS: ReadonlyMap<string, CommandDef> = new Map<string, CommandDef>([
-  ['run', runCommand as unknown as CommandDef],
-  ['conformance', conformanceCommand as unknown as CommandDef],
-  ['compare', compareCommand as unknown as CommandDef],
-  ['report', reportCommand as unknown as CommandDef],
-  ['export', exportCommand as unknown as CommandDef],
-  ['explain', explainCommand as unknown as CommandDef],
-  ['check-driver', checkDriverCommand as unknown as CommandDef],
-  ['demo', demoCommand],
+type Load = () => Promise<unknown>;
+
+/** Each is loaded when it is asked for: none needs all that the others do. */
+const COMMANDS: ReadonlyMap<string, Load> = new Map<string, Load>([
+  ['run', async () => (await import('./run.ts')).runCommand],
+  ['conformance', async () => (await import('./conformance.ts')).conformanceCommand],
+  ['compare', async () => (await import('./compare.ts')).compareCommand],
+  ['report', async () => (await import('./report.ts')).reportCommand],
+  ['export', async () => (await import('./export.ts')).exportCommand],
+  ['explain', async () => (await import('./explain.ts')).explainCommand],
+  ['check-driver', async () => (await import('./check-driver.ts')).checkDriverCommand],
+  ['demo', async () => (await import('./demo.ts')).demoCommand],
 ]);
 
 const description = 'An emulator of Linux heterogeneous memory management';
@@ -43,7 +44,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return EXIT_USAGE;
   }
   if (name === '--help' || name === '-h' || name === 'help') {
-    const subCommands = Object.fromEntries(COMMANDS);
+    const subCommands = Object.fromEntries(COMMANDS) as SubCommandsDef;
     await printUsage(defineCommand({ meta: { name: 'hmmlab', description }, subCommands }));
     return EXIT_OK;
   }
@@ -51,18 +52,19 @@ async function main(argv: readonly string[]): Promise<number> {
     print(packageVersion());
     return EXIT_OK;
   }
-  const command = COMMANDS.get(name);
-  if (command === undefined) {
+  const load = COMMANDS.get(name);
+  if (load === undefined) {
     const what = name.startsWith('-') ? 'flag' : 'command';
     const names = [...COMMANDS.keys()].join(', ');
     throw new UsageError(`unknown ${what} ${JSON.stringify(name)}; expected one of ${names}`);
   }
+  const command = (await load()) as CommandDef;
   if (rest.includes('--help') || rest.includes('-h')) {
     await printUsage(command, defineCommand({ meta: { name: 'hmmlab' } }));
     return EXIT_OK;
   }
   checkFlags(name, command, rest);
-  const { result } = await runCitty(command, { rawArgs: [...rest] });
+  const { result } = await runCommand(command, { rawArgs: [...rest] });
   return typeof result === 'number' ? result : EXIT_OK;
 }
 
@@ -129,15 +131,12 @@ const MANY_VALUES: ReadonlyMap<string, readonly string[]> = new Map([
 
 /** One line on what went wrong, and the exit code. */
 function report(error: unknown): number {
-  if (error instanceof UsageError || error instanceof InputError || error instanceof ProgramError) {
+  if (isBadInput(error)) {
     printError(error.message);
     return EXIT_USAGE;
   }
-  if (error instanceof SimError) {
-    printError(error.message);
-    return EXIT_DIFFERENT;
-  }
-  printError(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  if (error instanceof SimError) printError(error.message);
+  else printUnexpected(error);
   return EXIT_DIFFERENT;
 }
 

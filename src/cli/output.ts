@@ -15,6 +15,11 @@ export function printError(line: string): void {
   process.stderr.write(`hmmlab: ${line}\n`);
 }
 
+/** A fault of ours, or of a driver: the stack tells where. */
+export function printUnexpected(error: unknown): void {
+  printError(error instanceof Error ? (error.stack ?? error.message) : String(error));
+}
+
 /**
  * Runs `leave` when a signal ends the process, and until it is called off. Only while there is
  * something to leave in order: a listener waits for the event loop, and without one a signal ends

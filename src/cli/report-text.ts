@@ -149,28 +149,27 @@ function countsText(counts: Counts | Partial<Counts>): string {
   return entries.map(([name, count]) => `${name} ${count}`).join(', ');
 }
 
-const SIZES = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
+const SIZES = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
 /** Bytes: "48 KiB", "1.5 MiB". */
 function sizeText(bytes: number): string {
-  let size = bytes;
-  let unit = 0;
-  while (size >= 1024 && unit < SIZES.length - 1) {
-    size /= 1024;
-    unit++;
-  }
-  return `${Number(size.toFixed(1))} ${SIZES[unit]}`;
+  return scaled(bytes, 1024, SIZES, 1);
 }
 
-const TIMES = ['ns', 'us', 'ms', 's'] as const;
+const TIMES = ['ns', 'us', 'ms', 's'];
 
 /** Nanoseconds: "500 ns", "12.345 us". */
 function timeText(ns: number): string {
-  let time = ns;
+  return scaled(ns, 1000, TIMES, 3);
+}
+
+/** An amount in the largest of the units, each `step` of the one before, that it has one of. */
+function scaled(amount: number, step: number, units: readonly string[], digits: number): string {
+  let left = amount;
   let unit = 0;
-  while (time >= 1000 && unit < TIMES.length - 1) {
-    time /= 1000;
+  while (left >= step && unit < units.length - 1) {
+    left /= step;
     unit++;
   }
-  return `${Number(time.toFixed(3))} ${TIMES[unit]}`;
+  return `${Number(left.toFixed(digits))} ${units[unit]}`;
 }

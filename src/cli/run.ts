@@ -1,7 +1,6 @@
 /** hmmlab run: runs programs and shows what each operation answered and where the pages are. */
 import { basename } from 'node:path';
 import { type CommandDef, defineCommand } from 'citty';
-import { ERAS, type EraName } from '../core/era.ts';
 import { SimError } from '../core/errors.ts';
 import type { TrespassInfo } from '../core/events/types.ts';
 import type { Machine } from '../core/machine.ts';
@@ -24,8 +23,8 @@ import {
 import { Recorder } from '../trace/recorder.ts';
 import { TrespassWatch } from '../trace/trespass-watch.ts';
 import colors from './colors.ts';
-import { languageFor } from './drivers.ts';
 import { EXIT_OK, UsageError } from './errors.ts';
+import { languageFor, parseEra } from './flags.ts';
 import { indented, resultText, stepText, tableLines } from './format.ts';
 import { Breather, print, printAll } from './output.ts';
 import { foldTrespasses, trespassText } from './trespass-text.ts';
@@ -51,7 +50,7 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
       throw new UsageError('--owners draws for people; it does not go with --json');
     }
     const path = given.program;
-    const era = parseEra(given.era);
+    const era = given.era === undefined ? undefined : parseEra(given.era);
     const language = await languageFor(rawArgs);
     const text = readText(path);
     const options = { file: path, language };
@@ -110,14 +109,6 @@ function located(error: unknown, path: string, step: Step | undefined): unknown 
     return error;
   }
   return new SimError(error.code, `${where}: ${error.message}`, error.detail);
-}
-
-function parseEra(name: string | undefined): EraName | undefined {
-  if (name === undefined) return undefined;
-  const era = ERAS.find((one) => one.name === name);
-  if (era !== undefined) return era.name;
-  const names = ERAS.map((one) => one.name).join(', ');
-  throw new UsageError(`--era: expected one of ${names}; found ${JSON.stringify(name)}`);
 }
 
 interface View {

@@ -21,11 +21,10 @@ export class InputError extends Error {
 export function readText(path: string, bytesMax: number = TEXT_BYTES_MAX): string {
   const raw = readBytes(path, bytesMax);
   if (raw.length === 0) throw new InputError(`${path}: the file is empty`);
-  const isGzip = raw[0] === 0x1f && raw[1] === 0x8b;
-  if (!isGzip && path.endsWith('.gz')) {
+  if (!isGzip(raw) && path.endsWith('.gz')) {
     throw new InputError(`${path}: expected a gzip file; found something else`);
   }
-  return decode(path, isGzip ? gunzip(path, raw, bytesMax) : raw);
+  return decode(path, unpack(path, raw, bytesMax, 'bytes of text'));
 }
 
 /** The bytes of a file; of standard input if the path is `-`. Throws an `InputError`. */
@@ -56,7 +55,7 @@ function readAll(path: string, descriptor: number, bytesMax: number): Uint8Array
     const count = readSome(path, descriptor, chunk);
     if (count === 0) return Buffer.concat(chunks);
     total += count;
-    if (total > bytesMax) throw tooLong(path, bytesMax);
+    if (total > bytesMax) throw tooLong(path, bytesMax, 'bytes of text');
     chunks.push(chunk.subarray(0, count));
   }
 }
@@ -73,11 +72,17 @@ function readSome(path: string, descriptor: number, chunk: Uint8Array): number {
   }
 }
 
-function gunzip(path: string, raw: Uint8Array, bytesMax: number): Uint8Array {
+function isGzip(raw: Uint8Array): boolean {
+  return raw[0] === 0x1f && raw[1] === 0x8b;
+}
+
+/** Bytes as they were before gzip, or as they are. `unit`: what there may be `bytesMax` of. */
+export function unpack(path: string, raw: Uint8Array, bytesMax: number, unit: string): Uint8Array {
+  if (!isGzip(raw)) return raw;
   try {
     return gunzipSync(raw, { maxOutputLength: bytesMax });
   } catch (error) {
-    if (codeOf(error) === 'ERR_BUFFER_TOO_LARGE') throw tooLong(path, bytesMax);
+    if (codeOf(error) === 'ERR_BUFFER_TOO_LARGE') throw tooLong(path, bytesMax, unit);
     throw new InputError(`${path}: the gzip file is damaged (${reason(error)})`);
   }
 }
@@ -93,8 +98,8 @@ function decode(path: string, bytes: Uint8Array): string {
   return text;
 }
 
-function tooLong(path: string, bytesMax: number): InputError {
-  return new InputError(`${path}: expected at most ${bytesMax} bytes of text; found more`);
+function tooLong(path: string, bytesMax: number, unit: string): InputError {
+  return new InputError(`${path}: expected at most ${bytesMax} ${unit}; found more`);
 }
 
 function codeOf(error: unknown): string {

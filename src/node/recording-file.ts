@@ -1,9 +1,9 @@
 /** Recordings as files: compressed with gzip, and written whole or not at all. */
-import { gunzipSync, gzipSync } from 'node:zlib';
+import { gzipSync } from 'node:zlib';
 import { SimError } from '../core/errors.ts';
 import { Recording } from '../trace/recording.ts';
 import { OutputFile } from './output-file.ts';
-import { InputError, readBytes } from './read-text.ts';
+import { InputError, readBytes, unpack } from './read-text.ts';
 
 /** No recording is longer, in bytes before compression. */
 export const RECORDING_BYTES_MAX: number = 1024 * 1024 * 1024;
@@ -15,24 +15,11 @@ export const RECORDING_BYTES_MAX: number = 1024 * 1024 * 1024;
 export function readRecording(path: string): Recording {
   const raw = readBytes(path, RECORDING_BYTES_MAX);
   if (raw.length === 0) throw new InputError(`${path}: the file is empty`);
-  const isGzip = raw[0] === 0x1f && raw[1] === 0x8b;
   try {
-    return Recording.decode(isGzip ? gunzip(path, raw) : raw);
+    return Recording.decode(unpack(path, raw, RECORDING_BYTES_MAX, 'bytes'));
   } catch (error) {
     if (!(error instanceof SimError)) throw error;
     throw new InputError(`${path}: ${error.message}`);
-  }
-}
-
-function gunzip(path: string, raw: Uint8Array): Uint8Array {
-  try {
-    return gunzipSync(raw, { maxOutputLength: RECORDING_BYTES_MAX });
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ERR_BUFFER_TOO_LARGE') {
-      throw new InputError(`${path}: expected at most ${RECORDING_BYTES_MAX} bytes; found more`);
-    }
-    throw new InputError(`${path}: the gzip file is damaged (${message})`);
   }
 }
 

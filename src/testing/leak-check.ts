@@ -39,6 +39,6 @@ export function usedPages(machine: Machine, pagemap: DevPagemap): string[] {
   return used;
 }
 
-export function countOf(count: number, what: string): string {
+function countOf(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`;
 }

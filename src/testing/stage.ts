@@ -30,6 +30,11 @@ const RAM_PAGES = 1024;
 /** Values of pages start here, so that none of them is 0. */
 export const FIRST_VALUE = 1001;
 
+/** What the pages of a `buffer` hold. */
+export function bufferValues(pages: number): number[] {
+  return Array.from({ length: pages }, (_, i) => FIRST_VALUE + i);
+}
+
 /** What `verify` says of a page that nobody gave back. */
 const LEAKS: ReadonlySet<FindingCode> = new Set<FindingCode>([
   'refcount',

@@ -1,7 +1,7 @@
 /** When something cannot be had: nothing may be lost, and nothing may stay behind. */
 import type { Process } from '../../core/process.ts';
 import type { Va } from '../../core/units.ts';
-import { FIRST_VALUE, type Stage } from '../stage.ts';
+import { bufferValues, FIRST_VALUE, type Stage } from '../stage.ts';
 import type { Section } from './case.ts';
 
 const V = FIRST_VALUE;
@@ -95,7 +95,7 @@ export const FAILURES: Section = {
         const used = stage.devicePagesUsed;
         const told = `${used} device pages of ${capacity}`;
         stage.must(used > 0 && used <= capacity, `with more pages than fit, ${told} are used`);
-        const values = Array.from({ length: count }, (_, i) => V + i);
+        const values = bufferValues(count);
         stage.mustRead(proc, va, values, 'after device memory was full');
         stage.mustBeFree('device memory was full, and after the CPU read every page,');
       },

@@ -1,7 +1,7 @@
 /** Device pages come home when the CPU touches them, and are used again. */
 import type { Process } from '../../core/process.ts';
 import type { Va } from '../../core/units.ts';
-import { FIRST_VALUE, type Stage } from '../stage.ts';
+import { bufferValues, FIRST_VALUE, type Stage } from '../stage.ts';
 import type { Section } from './case.ts';
 import { mustBeInItsName } from './owner.ts';
 
@@ -69,7 +69,7 @@ export const HOME: Section = {
         const proc = stage.process();
         const va = stage.buffer(proc, MANY);
         stage.mustMove(proc, va, MANY);
-        const values = Array.from({ length: MANY }, (_, i) => V + i);
+        const values = bufferValues(MANY);
         stage.mustRead(proc, va, values, 'after a long range travelled');
       },
     },
@@ -83,7 +83,7 @@ export const HOME: Section = {
           const place = stage.placeOf(proc, stage.at(va, i));
           stage.must(place === 'in RAM', `page ${i}, outside the range, is ${place}`);
         }
-        const values = Array.from({ length: 8 }, (_, i) => V + i);
+        const values = bufferValues(8);
         stage.mustRead(proc, va, values, 'after part of a buffer moved');
       },
     },
@@ -119,7 +119,7 @@ export const HOME: Section = {
         for (let i = 0; i < 4; i++) mustBeHome(stage, proc, stage.at(va, i), 'toSystem');
         const stays = stage.isOnDevice(proc, stage.at(va, 4));
         stage.must(stays, 'toSystem brings home pages outside its range');
-        const values = Array.from({ length: 8 }, (_, i) => V + i);
+        const values = bufferValues(8);
         stage.mustRead(proc, va, values, 'after toSystem');
       },
     },

@@ -1,7 +1,7 @@
 /** Two devices and one range: each has its own pages, and only those. */
 import type { Process } from '../../core/process.ts';
 import type { Va } from '../../core/units.ts';
-import { FIRST_VALUE, type Stage } from '../stage.ts';
+import { bufferValues, FIRST_VALUE, type Stage } from '../stage.ts';
 import { needsOwners, type Section } from './case.ts';
 
 const V = FIRST_VALUE;
@@ -47,7 +47,7 @@ export const SHARING: Section = {
           const isHere = stage.isOnDevice(at.proc, stage.at(at.va, i));
           stage.must(isHere, `page ${i}, in RAM among pages of another owner, is not taken`);
         }
-        const values = Array.from({ length: 8 }, (_, i) => V + i);
+        const values = bufferValues(8);
         stage.mustRead(at.proc, at.va, values, 'after two devices took pages of one range');
       },
     },
