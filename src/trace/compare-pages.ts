@@ -153,7 +153,6 @@ function differingWords(
   all: readonly (Uint32Array | null)[],
 ): { readonly word: number; readonly words: number } | null {
   const count = all.find((words) => words !== null)?.length ?? 0;
-  let word = -1;
   const different = new Uint8Array(all.length < 2 ? 0 : count);
   for (const other of all.slice(1)) {
     const one = all[0]!;
@@ -162,6 +161,6 @@ function differingWords(
       if ((one === null ? 0 : one[i]) !== (other === null ? 0 : other![i])) different[i] = 1;
     }
   }
-  word = different.indexOf(1);
+  const word = different.indexOf(1);
   return word < 0 ? null : { word, words: different.reduce((sum, one) => sum + one, 0) };
 }

@@ -102,7 +102,8 @@ function explainChange(
   changes: readonly OwnerChange[],
   change: OwnerChange,
 ): ChangeExplained {
-  const chain = history.chain(change).reverse();
+  const upwards = history.chain(change);
+  const chain = upwards.toReversed();
   const before = changes[changes.indexOf(change) - 1];
   const mover = moverOf(chain);
   return {
@@ -110,7 +111,7 @@ function explainChange(
     change,
     frameBefore: before === undefined || before.to === null ? null : before.page,
     chain: causes(history, chain),
-    complete: isExplained([...chain].reverse()),
+    complete: isExplained(upwards),
     steps: mover?.kind === 'migrate' ? stepsOf(history, mover.id) : [],
     invalidations: invalidationsOf(history, mover, chain, change),
     trespasses: mover === undefined ? [] : trespassesOf(history, mover.id, change),

@@ -216,7 +216,7 @@ class ChromeWriter {
 
   #count(event: RecordedEvent, i: number): void {
     this.#counters.see(event);
-    if (event.kind === 'migrate' || event.kind === 'migrate_phase') this.#countEntries(event);
+    if (event.kind === 'migrate_phase') this.#countEntries(event);
     if (!('phase' in event) || event.phase === 'end') return;
     // An attempt to serve a fault of a device is no fault of its own.
     const isFault =
@@ -226,8 +226,8 @@ class ChromeWriter {
   }
 
   /** Pages are behind migration entries from the end of setup to the end of finalize. */
-  #countEntries(event: RecordedEventOf<'migrate'> | RecordedEventOf<'migrate_phase'>): void {
-    if (event.phase !== 'end' || event.kind !== 'migrate_phase' || event.parent === null) return;
+  #countEntries(event: RecordedEventOf<'migrate_phase'>): void {
+    if (event.phase !== 'end' || event.parent === null) return;
     if (event.step !== 'unmap' && event.step !== 'finalize') return;
     const begin = this.#source.indexOf(event.parent);
     const end = begin < 0 ? -1 : this.#plan.nesting.endOf[begin]!;

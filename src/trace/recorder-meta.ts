@@ -27,11 +27,10 @@ function classNameOf(driver: Driver): string {
  * Whose memory a driver has: the owners it names itself; else the driver, where a pagemap or a
  * record shows it as an owner.
  */
-function ownersOf(machine: Machine, driver: Driver, names?: OwnerNames): readonly Owner[] {
+function ownersOf(machine: Machine, driver: Driver, names: OwnerNames): readonly Owner[] {
   if (driver.owners !== undefined) return driver.owners;
   const isOwner =
-    names?.has(driver) === true ||
-    machine.kernel.pagemaps.some(({ owner }) => owner === (driver as Owner));
+    names.has(driver) || machine.kernel.pagemaps.some(({ owner }) => owner === (driver as Owner));
   return isOwner ? [driver] : [];
 }
 

@@ -5,6 +5,7 @@ import type { Column, RecordColumns, Table } from './columns.ts';
 import { MAYBE_NULL, NAME_FIRST, NAME_NULL, NAME_UNDEFINED } from './columns.ts';
 import { decodeRecording } from './decode.ts';
 import { encodeRecording } from './encode.ts';
+import { eventsOf } from './event-source.ts';
 import type { RecordedEvent, RecordedEventOf, RecordingMeta } from './recorded.ts';
 import { type FieldType, type Form, SHAPES, type Shape } from './schema.ts';
 import { IdIndex, rowsOf } from './spans.ts';
@@ -89,8 +90,8 @@ export class Recording {
     }
   }
 
-  *[Symbol.iterator](): Generator<RecordedEvent, void, undefined> {
-    for (let i = 0; i < this.length; i++) yield this.event(i);
+  [Symbol.iterator](): Generator<RecordedEvent, void, undefined> {
+    return eventsOf(this);
   }
 
   #shapeAt(i: number): Shape {

@@ -15,7 +15,6 @@ import {
 import { addMigration, DeviceCounts } from './report/device.ts';
 import { PingPong } from './report/ping-pong.ts';
 import type {
-  CauseCounts,
   Counts,
   Direction,
   LabReport,
@@ -199,7 +198,7 @@ class Reporter {
     totals.migrated_pages += end.migrated;
     totals.failed_pages += end.failed;
     const cause = causeOf(end, this.#spans);
-    countCause(totals.causes, cause);
+    count(totals.causes, cause);
     const timeNs = end.timeNs - (this.#began.get(end.begin) ?? end.timeNs);
     this.#began.delete(end.begin);
     if (end.migrated === 0) totals.moved_nothing++;
@@ -236,7 +235,7 @@ class Reporter {
     addMigration(counts.totals(direction), pages * this.#source.meta.pageSize, timeNs);
     const detail = counts.detail.migrations[direction];
     detail.pages += pages;
-    countCause(detail.causes, cause);
+    count(detail.causes, cause);
     return true;
   }
 
@@ -292,8 +291,4 @@ function directionOf(fromDevice: boolean, toDevice: boolean): Direction {
 
 function count(counts: Counts, name: string): void {
   counts[name] = (counts[name] ?? 0) + 1;
-}
-
-function countCause(causes: CauseCounts, cause: MigrateCause): void {
-  causes[cause] = (causes[cause] ?? 0) + 1;
 }

@@ -52,9 +52,8 @@ export class ChromeRows {
   /** Numbers processes in the order in which they stand, and rows after them. */
   number(): void {
     [...this.#processes.values()]
-      .map((process, i) => ({ process, i }))
-      .sort((a, b) => a.process.rank - b.process.rank || a.i - b.i)
-      .forEach(({ process }, i) => {
+      .sort((a, b) => a.rank - b.rank)
+      .forEach((process, i) => {
         process.pid = i + 1;
       });
     let tid = this.#processes.size;
