@@ -2,9 +2,17 @@
 
 import { parseArgs } from 'node:util';
 import { DEFAULT_ERA, ERAS } from '../../src/core/era.ts';
+import {
+  EXIT_FOUND,
+  number,
+  oneOf,
+  Progress,
+  print,
+  runCommand,
+  UsageError,
+} from './command-line.ts';
 import { type FuzzFailure, type FuzzOptions, fuzz } from './fuzz.ts';
 import { MUTATIONS, type Mutation } from './mutations.ts';
-import type { FuzzStats } from './run-program.ts';
 
 const USAGE = `npm run fuzz -- [options]
 
@@ -17,32 +25,9 @@ const USAGE = `npm run fuzz -- [options]
 ${MUTATIONS.map(({ name, summary }) => `                 ${name.padEnd(9)} ${summary}`).join('\n')}
 `;
 
-const PROGRESS_MS = 200;
-const EXIT_FOUND = 1;
-const EXIT_USAGE = 2;
-
 interface Settings {
   readonly options: FuzzOptions;
   readonly mutation: Mutation | null;
-}
-
-class UsageError extends Error {}
-
-function number(text: string, name: string, min: number, max: number): number {
-  const value = Number(text);
-  if (/^-?\d+$/.test(text) && value >= min && value <= max) return value;
-  throw new UsageError(`--${name} ${text}: expected a number from ${min} to ${max}`);
-}
-
-function oneOf<T extends { readonly name: string }>(
-  all: readonly T[],
-  text: string,
-  name: string,
-): T {
-  const found = all.find((one) => one.name === text);
-  if (found !== undefined) return found;
-  const names = all.map((one) => one.name).join(', ');
-  throw new UsageError(`--${name} ${text}: expected one of ${names}`);
 }
 
 function pathOf(text: string | undefined): string | null {
@@ -77,36 +62,18 @@ function readSettings(): Settings | null {
   return { options, mutation };
 }
 
-/** One line on a terminal, rewritten in place. */
-class Progress {
-  readonly #shown: boolean = process.stderr.isTTY === true;
-  readonly #total: number;
-  #last = 0;
-
-  constructor(total: number) {
-    this.#total = total;
-  }
-
-  update(stats: FuzzStats): void {
-    if (!this.#shown || performance.now() - this.#last < PROGRESS_MS) return;
-    this.#last = performance.now();
-    process.stderr.write(`\r${stats.programs} of ${this.#total} programs\u001b[K`);
-  }
-
-  clear(): void {
-    if (this.#shown) process.stderr.write('\r\u001b[K');
-  }
-}
-
 function runFuzz({ options, mutation }: Settings): number {
   const { programs, seed, operations, era } = options;
   const what = options.path === undefined ? `${programs} programs` : `path ${options.path}`;
   const planted = mutation === null ? '' : `, with a fault: ${mutation.summary}`;
   print(`fuzz: seed ${seed}, ${what}, up to ${operations} operations each, era ${era}${planted}`);
-  const progress = new Progress(programs);
+  const progress = new Progress();
   const start = performance.now();
   const undo = mutation?.plant();
-  const { stats, failure } = fuzz({ ...options, progress: (now) => progress.update(now) });
+  const { stats, failure } = fuzz({
+    ...options,
+    progress: (now) => progress.update(`${now.programs} of ${programs} programs`),
+  });
   undo?.();
   progress.clear();
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
@@ -136,22 +103,4 @@ function printFailure(
   print(`again: ${replay}`);
 }
 
-function print(line: string): void {
-  process.stdout.write(`${line}\n`);
-}
-
-function main(): number {
-  try {
-    const settings = readSettings();
-    if (settings !== null) return runFuzz(settings);
-    print(USAGE);
-    return 0;
-  } catch (error) {
-    const isParseArgs = error instanceof TypeError && 'code' in error;
-    if (!(error instanceof UsageError) && !isParseArgs) throw error;
-    process.stderr.write(`fuzz: ${error.message}\n\n${USAGE}`);
-    return EXIT_USAGE;
-  }
-}
-
-process.exitCode = main();
+process.exitCode = runCommand(USAGE, readSettings, runFuzz);

@@ -6,6 +6,7 @@ import { VM_SHARED } from '../../src/core/mm/vma.ts';
 import type { Page } from '../../src/core/units.ts';
 import { type Done, rangeOf } from './results.ts';
 import type { Home, Place, View } from './view.ts';
+import { where } from './words.ts';
 
 /** Owner of each lab, and of nothing. */
 const LAB_OWNERS = ['0', '1', '2', '0'];
@@ -65,7 +66,7 @@ export function checkOwnership(ownership: Ownership): void {
   // Rules before v5.9 take other owners' pages; there only contents are checked.
   if (ownership.done.era.selection === 'flags') checkMoves(ownership);
   checkArrivals(ownership);
-  checkWritableOnce(ownership);
+  checkWritableOnce(ownership.done, ownership.now);
 }
 
 function checkMoves({ done, before, now, held }: Ownership): void {
@@ -143,7 +144,7 @@ function checkArrivals({ done, before, now, held }: Ownership): void {
 }
 
 /** A private page that one address may write is nobody else's. */
-function checkWritableOnce({ done, now }: Ownership): void {
+export function checkWritableOnce(done: Pick<Done, 'found'>, now: View): void {
   const first: Map<Page, Place> = new Map();
   for (const [number, places] of now) {
     for (const [at, place] of places) {
@@ -159,9 +160,4 @@ function checkWritableOnce({ done, now }: Ownership): void {
 
 function isOwnToWrite({ vma, writable }: Place): boolean {
   return writable && vma !== null && (vma.flags & VM_SHARED) === 0;
-}
-
-export function where(process: number, pageNumber: number): string {
-  const buffer = Math.floor(pageNumber / 65_536);
-  return `page ${pageNumber % 65_536} of buffer ${buffer} of process ${process}`;
 }

@@ -1,18 +1,17 @@
 /** What each operation must answer, and what it does to the model. */
 
-import type { Era } from '../../src/core/era.ts';
 import type { Page } from '../../src/core/units.ts';
 import { MASTER_ABORT } from '../../src/hw/bus.ts';
 import {
-  BUFFER_STRIDE_PAGES,
-  type Cell,
-  type Kind,
-  type Model,
-  type ModelPage,
-  mayRead,
-  mayWrite,
-  type Prot,
-} from './model.ts';
+  type Call,
+  checkWalk,
+  expectRet,
+  MAPPING_HANDLERS,
+  pagesOf,
+  type Range,
+  rangeAt,
+} from './calls.ts';
+import { BUFFER_STRIDE_PAGES, type Cell, type ModelPage, mayRead, mayWrite } from './model.ts';
 import type { Home, Place } from './view.ts';
 
 type Words = readonly (string | number)[];
@@ -30,32 +29,18 @@ export interface Answer {
 }
 
 /** An operation that has run, and the state it found. */
-export interface Done {
-  readonly name: string;
-  readonly process: number;
-  /** Its arguments, as the program language understands them. */
-  readonly values: readonly unknown[];
+export interface Done extends Call {
   readonly result: Answer;
-  readonly era: Era;
-  readonly model: Model;
   /** By lab. */
   readonly labModes: string[];
   /** What an address of the process had before; undefined if nothing was mapped. */
   before(pageNumber: number): Place | undefined;
   /** The page that the device wrongly believes to be there, as the kernel's dmirror may. */
   stale(device: number, pageNumber: number): Page | undefined;
-  /** Something is wrong. */
-  found(message: string): void;
   /** The cell may have changed to `value`, or not: the operation failed half-way. */
   mayBe(cell: Cell, value: number): void;
   /** The page may have been scribbled on. */
   mayBeAnything(page: Page): void;
-}
-
-/** The pages an operation is about, from the position of its buffer in the arguments on. */
-export interface Range {
-  readonly first: number;
-  readonly count: number;
 }
 
 /** Where `buffer offset pages` stand among the arguments. */
@@ -82,8 +67,7 @@ const RANGE_AT: Readonly<Record<string, number>> = {
 export function rangeOf(done: Pick<Done, 'name' | 'values'>): Range {
   const at = RANGE_AT[done.name];
   if (at === undefined) return { first: 0, count: 0 };
-  const [buffer, offset, count] = done.values.slice(at) as [number, number, number];
-  return { first: buffer * BUFFER_STRIDE_PAGES + offset, count };
+  return rangeAt(done.values, at);
 }
 
 /** Checks the answer and brings the model up to date. */
@@ -93,49 +77,19 @@ export function checkResult(done: Done): void {
 
 type Handler = (done: Done, range: Range) => void;
 
-function expectRet(done: Done, expected: string): void {
-  const { ret } = done.result;
-  if (ret !== expected) done.found(`answered ${ret}, expected ${expected}`);
-}
-
-function pagesOf({ model, process }: Done, { first, count }: Range): (ModelPage | undefined)[] {
-  return model.range(process, first, count);
-}
-
 /** A lab that does not answer faults well: the only source of SIGBUS here. */
 function labsMayFail({ labModes }: Done): boolean {
   return labModes.some((mode) => mode !== 'normal');
 }
 
 const HANDLERS: Readonly<Record<string, Handler>> = {
-  mmap: (done) => {
-    const [buffer, pages, kind, prot] = done.values as [number, number, Kind, Prot];
-    expectRet(done, '0');
-    done.model.mmap(done.process, buffer * BUFFER_STRIDE_PAGES, pages, kind, prot);
-  },
-  munmap: (done, { first, count }) => {
-    expectRet(done, '0');
-    done.model.munmap(done.process, first, count);
-  },
-  dontneed: (done, { first, count }) => {
-    const complete = done.model.dontneed(done.process, first, count);
-    expectRet(done, complete ? '0' : 'ENOMEM');
-  },
-  mprotect: (done, { first, count }) => {
-    const prot = done.values[3] as Prot;
-    const complete = done.model.mprotect(done.process, first, count, prot);
-    expectRet(done, complete ? '0' : 'ENOMEM');
-  },
+  ...MAPPING_HANDLERS,
   mremap: checkMremap,
   cpu_read: (done, range) => checkCpu(done, range, null),
   cpu_write: (done, range) => checkCpu(done, range, done.values[3] as number),
   fork: (done) => {
     expectRet(done, '0');
     done.model.fork(done.values[0] as number);
-  },
-  exit: (done) => {
-    expectRet(done, '0');
-    done.model.exit(done.process);
   },
   pagemap: (done, range) => {
     const { ptes } = done.result;
@@ -301,15 +255,6 @@ function checkDeviceWrite(done: Done, range: Range): void {
     else if (ok && !isForeign(done, device, range.first + i)) page.cell.value = value;
     else done.mayBe(page.cell, value);
   });
-}
-
-/** Calls that walk the mappings of a range: EINVAL where they meet one that may not be read. */
-function checkWalk(done: Done, range: Range, other: readonly string[]): void {
-  const ret = String(done.result.ret);
-  const known = done.name !== 'migrate_to_sys' || done.era.deviceCoherent;
-  const whole = known && pagesOf(done, range).every(mayRead);
-  const allowed = whole ? ['0', ...other] : ['EINVAL'];
-  if (!allowed.includes(ret)) done.found(`answered ${ret}, expected ${allowed.join(' or ')}`);
 }
 
 function checkLabMigrate(done: Done, range: Range): void {

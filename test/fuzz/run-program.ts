@@ -13,9 +13,10 @@ import {
   type Step,
 } from '../../src/program/index.ts';
 import { type Cell, Model } from './model.ts';
-import { checkOwnership, where } from './ownership.ts';
+import { checkOwnership } from './ownership.ts';
 import { type Answer, checkResult, type Done } from './results.ts';
 import { Eye, type Home, type View } from './view.ts';
+import { lineOf, messageOf, where } from './words.ts';
 
 /** A program went wrong. */
 export class FuzzError extends Error {
@@ -233,13 +234,4 @@ class Judge {
 
 function isDeadlock(error: unknown): boolean {
   return error instanceof SimError && error.code === 'deadlock';
-}
-
-function lineOf({ line, process, operation, words }: Step): string {
-  const prefix = process === 0 ? [] : [`@${process}`];
-  return `line ${line}, ${[...prefix, operation.name, ...words].join(' ')}`;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -9,7 +9,10 @@ import { Pgmaplab } from '../../src/drivers/pgmaplab/index.ts';
 import type { ProgramProcess } from '../../src/program/types.ts';
 import type { Space } from './model.ts';
 
-/** "ram", "dev0" (a dmirror), "lab3", or "none" for no page or the zero page. */
+/**
+ * "ram", "dev0" (a dmirror), "lab3", "gpu1", "uv" (secure memory), or "none" for no page or the zero
+ * page.
+ */
 export type Home = string;
 
 /** What one address of one process has. */
@@ -27,31 +30,24 @@ export interface Place {
 }
 
 /** Places by process and page number. */
-export type View = Map<number, Map<number, Place>>;
+export type View = ReadonlyMap<number, ReadonlyMap<number, Place>>;
 
 export const BUFFERS_BASE: Va = 0x1_0000_0000;
 
-export class Eye {
+/** Looks at a machine that has dmirrors, and whatever `homeOf` knows. */
+export abstract class MachineEye {
   readonly machine: Machine;
   readonly dmirrors: readonly Dmirror[];
-  readonly lab: Pgmaplab;
 
   constructor(machine: Machine) {
     this.machine = machine;
     this.dmirrors = machine.drivers.filter((one) => one instanceof Dmirror);
-    this.lab = machine.drivers.find((one) => one instanceof Pgmaplab)!;
   }
+
+  abstract homeOf(page: Page): Home;
 
   vpn(pageNumber: number): number {
     return BUFFERS_BASE / this.machine.pageSize + pageNumber;
-  }
-
-  homeOf(page: Page): Home {
-    if (page === NO_PAGE) return 'none';
-    const pagemap = this.machine.kernel.pages.pagemapOf(page);
-    if (pagemap === null) return 'ram';
-    const device = this.dmirrors.indexOf(pagemap.owner as Dmirror);
-    return device >= 0 ? `dev${device}` : `lab${this.lab.labOf(page)?.index}`;
   }
 
   look(one: ProgramProcess, pageNumber: number): Place {
@@ -76,7 +72,7 @@ export class Eye {
 
   /** The places that `spaces` knows. */
   view(processes: ReadonlyMap<number, ProgramProcess>, spaces: ReadonlyMap<number, Space>): View {
-    const view: View = new Map();
+    const view: Map<number, Map<number, Place>> = new Map();
     for (const [number, space] of spaces) {
       const one = processes.get(number);
       const places: Map<number, Place> = new Map();
@@ -84,6 +80,24 @@ export class Eye {
       view.set(number, places);
     }
     return view;
+  }
+}
+
+/** Looks at a machine of dmirrors and labs. */
+export class Eye extends MachineEye {
+  readonly lab: Pgmaplab;
+
+  constructor(machine: Machine) {
+    super(machine);
+    this.lab = machine.drivers.find((one) => one instanceof Pgmaplab)!;
+  }
+
+  override homeOf(page: Page): Home {
+    if (page === NO_PAGE) return 'none';
+    const pagemap = this.machine.kernel.pages.pagemapOf(page);
+    if (pagemap === null) return 'ram';
+    const device = this.dmirrors.indexOf(pagemap.owner as Dmirror);
+    return device >= 0 ? `dev${device}` : `lab${this.lab.labOf(page)?.index}`;
   }
 
   /** The open file of each dmirror, by its number. */

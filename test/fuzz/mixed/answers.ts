@@ -1,53 +1,18 @@
 /** What the CPU, dmirrors and GPUs must answer, and what that does to the model. */
-import {
-  BUFFER_STRIDE_PAGES,
-  type Cell,
-  type Kind,
-  type ModelPage,
-  mayRead,
-  mayWrite,
-  type Prot,
-} from '../model.ts';
-import {
-  checkRead,
-  type Done,
-  expectRet,
-  listOf,
-  pagesOf,
-  type Range,
-  UNKNOWN,
-  write,
-} from './done.ts';
-import type { Home } from './eye.ts';
+import { checkWalk, expectRet, MAPPING_HANDLERS, pagesOf, type Range } from '../calls.ts';
+import { BUFFER_STRIDE_PAGES, type Cell, type ModelPage, mayRead, mayWrite } from '../model.ts';
+import type { Home } from '../view.ts';
+import { checkRead, type Done, listOf, UNKNOWN, write } from './done.ts';
 
 type Handler = (done: Done, range: Range) => void;
 type May = (page: ModelPage | undefined) => boolean;
 
 const HANDLERS: Readonly<Record<string, Handler>> = {
-  mmap: (done) => {
-    const [buffer, pages, kind, prot] = done.values as [number, number, Kind, Prot];
-    expectRet(done, '0');
-    done.model.mmap(done.process, buffer * BUFFER_STRIDE_PAGES, pages, kind, prot);
-  },
-  munmap: (done, { first, count }) => {
-    expectRet(done, '0');
-    done.model.munmap(done.process, first, count);
-  },
-  dontneed: (done, { first, count }) => {
-    expectRet(done, done.model.dontneed(done.process, first, count) ? '0' : 'ENOMEM');
-  },
-  mprotect: (done, { first, count }) => {
-    const complete = done.model.mprotect(done.process, first, count, done.values[3] as Prot);
-    expectRet(done, complete ? '0' : 'ENOMEM');
-  },
+  ...MAPPING_HANDLERS,
   fork: (done) => {
     if (done.lowRam && done.result.ret === 'ENOMEM') return;
     expectRet(done, '0');
     done.model.fork(done.values[0] as number);
-  },
-  exit: (done) => {
-    expectRet(done, '0');
-    done.model.exit(done.process);
   },
   cpu_read: (done, range) => checkCpu(done, range, null),
   cpu_write: (done, range) => checkCpu(done, range, done.values[3] as number),
@@ -204,13 +169,6 @@ function isForeign({ era }: Done, home: Home, device: Home): boolean {
 function anyPage({ first, count }: Range, test: (at: number) => boolean): boolean {
   for (let i = 0; i < count; i++) if (test(first + i)) return true;
   return false;
-}
-
-/** Calls that walk the mappings of a range: EINVAL where they meet one that may not be read. */
-function checkWalk(done: Done, range: Range, other: readonly string[]): void {
-  const known = done.name !== 'migrate_to_sys' || done.era.deviceCoherent;
-  const whole = known && pagesOf(done, range).every(mayRead);
-  expectRet(done, ...(whole ? ['0', ...other] : ['EINVAL']));
 }
 
 // --- GPUs -----------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 /** An operation that has run, and what is needed to judge it. */
-import type { Era } from '../../../src/core/era.ts';
-import type { Page } from '../../../src/core/units.ts';
-import { BUFFER_STRIDE_PAGES, type Cell, type Model, type ModelPage } from '../model.ts';
-import type { Home, MirrorEntry, Place } from './eye.ts';
+import { hex, type Page } from '../../../src/core/units.ts';
+import { type Call, type Range, rangeAt } from '../calls.ts';
+import { BUFFER_STRIDE_PAGES, type Cell } from '../model.ts';
+import type { Home, Place } from '../view.ts';
+import type { MirrorEntry } from './eye.ts';
 
 type Words = readonly (string | number)[];
 
@@ -27,14 +28,8 @@ export interface GpuFacts {
   failing: boolean;
 }
 
-export interface Done {
-  readonly name: string;
-  readonly process: number;
-  /** Its arguments, as the program language understands them. */
-  readonly values: readonly unknown[];
+export interface Done extends Call {
   readonly result: Answer;
-  readonly era: Era;
-  readonly model: Model;
   readonly gpus: readonly GpuFacts[];
   /** There was, or is, little RAM left: much may fail. */
   readonly lowRam: boolean;
@@ -57,19 +52,11 @@ export interface Done {
   sharing(pageNumber: number): Cell[];
   /** What a device wrongly believed to be there before, as the kernel's drivers may. */
   stale(device: Home, pageNumber: number): MirrorEntry | undefined;
-  /** Something is wrong. */
-  found(message: string): void;
   /** The cell may have changed to `value`, or not: the operation failed half-way. */
   mayBe(cell: Cell, value: number): void;
 }
 
-/** Page numbers [first, first + count). */
-export interface Range {
-  readonly first: number;
-  readonly count: number;
-}
-
-export const NOWHERE: Range = { first: 0, count: 0 };
+const NOWHERE: Range = { first: 0, count: 0 };
 
 /** Where `buffer offset pages` stand among the arguments. */
 const RANGE_AT: Readonly<Record<string, number>> = {
@@ -114,19 +101,7 @@ export function rangeOf(done: Pick<Done, 'name' | 'values'>): Range {
   }
   const at = RANGE_AT[done.name];
   if (at === undefined) return NOWHERE;
-  const [buffer, offset, count] = done.values.slice(at) as [number, number, number];
-  return { first: buffer * BUFFER_STRIDE_PAGES + offset, count };
-}
-
-export function pagesOf({ model, process }: Done, range: Range): (ModelPage | undefined)[] {
-  return model.range(process, range.first, range.count);
-}
-
-export function expectRet(done: Done, ...expected: readonly string[]): void {
-  const { ret } = done.result;
-  if (!expected.includes(String(ret))) {
-    done.found(`answered ${ret}, expected ${expected.join(' or ')}`);
-  }
+  return rangeAt(done.values, at);
 }
 
 /** Somebody read `got` from a cell. */
@@ -142,8 +117,4 @@ export function write(done: Done, cell: Cell, value: number): void {
   done.written.add(cell);
   // Sums may hit upon what a guest wrote elsewhere; it tells nothing any more.
   done.secrets.delete(cell.value);
-}
-
-export function hex(value: number): string {
-  return `0x${value.toString(16)}`;
 }

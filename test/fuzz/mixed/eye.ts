@@ -1,35 +1,12 @@
 /** What a machine with GPUs, dmirrors and secure guests shows without being touched. */
 import type { Machine } from '../../../src/core/machine.ts';
-import { leafIndex } from '../../../src/core/mm/page-table.ts';
-import { PTE_DEVICE_EXCLUSIVE, PTE_NONE, PTE_WRITE } from '../../../src/core/mm/pte.ts';
-import type { Vma } from '../../../src/core/mm/vma.ts';
 import { NO_PAGE, type Page } from '../../../src/core/units.ts';
-import { Dmirror, DmirrorFile } from '../../../src/drivers/dmirror/index.ts';
+import { DmirrorFile } from '../../../src/drivers/dmirror/index.ts';
 import { KvmUvmem, type KvmVm } from '../../../src/drivers/kvm-uvmem/index.ts';
 import { Nouveau, NouveauFile } from '../../../src/drivers/nouveau/index.ts';
 import { GPU_PTE_ATOMIC, GPU_PTE_WRITE } from '../../../src/hw/gpu-page-table.ts';
 import type { ProgramProcess } from '../../../src/program/types.ts';
-import type { Space } from '../model.ts';
-import { BUFFERS_BASE } from '../view.ts';
-
-/** "ram", "dev0" (a dmirror), "gpu1", "uv" (secure memory), or "none": no page, or the zero page. */
-export type Home = string;
-
-/** What one address of one process has. */
-export interface Place {
-  readonly vma: Vma | null;
-  /** Null where there is no entry. */
-  readonly page: Page | null;
-  readonly home: Home;
-  readonly writable: boolean;
-  /** A device has it to itself. */
-  readonly exclusive: boolean;
-  /** The first word that stands there. */
-  readonly value: number;
-}
-
-/** Places by process and page number. */
-export type View = ReadonlyMap<number, ReadonlyMap<number, Place>>;
+import { BUFFERS_BASE, type Home, MachineEye } from '../view.ts';
 
 /** How a device maps a page. */
 export interface MirrorEntry {
@@ -45,17 +22,14 @@ export interface Mirror {
   entry(pageNumber: number): MirrorEntry | null;
 }
 
-export class MixedEye {
-  readonly machine: Machine;
+export class MixedEye extends MachineEye {
   readonly gpus: readonly Nouveau[];
-  readonly dmirrors: readonly Dmirror[];
   readonly uvmem: KvmUvmem | null;
   readonly #homes: Map<object, Home> = new Map();
 
   constructor(machine: Machine) {
-    this.machine = machine;
+    super(machine);
     this.gpus = machine.drivers.filter((one) => one instanceof Nouveau);
-    this.dmirrors = machine.drivers.filter((one) => one instanceof Dmirror);
     this.uvmem = machine.drivers.find((one) => one instanceof KvmUvmem) ?? null;
     this.gpus.forEach((gpu, i) => {
       this.#homes.set(gpu, `gpu${i}`);
@@ -66,57 +40,15 @@ export class MixedEye {
     if (this.uvmem !== null) this.#homes.set(this.uvmem.owner, 'uv');
   }
 
-  vpn(pageNumber: number): number {
-    return BUFFERS_BASE / this.machine.pageSize + pageNumber;
-  }
-
   /** The page number of an address. */
   numberOf(va: number): number {
     return (va - BUFFERS_BASE) / this.machine.pageSize;
   }
 
-  homeOf(page: Page): Home {
+  override homeOf(page: Page): Home {
     if (page === NO_PAGE) return 'none';
     const pagemap = this.machine.kernel.pages.pagemapOf(page);
     return pagemap === null ? 'ram' : (this.#homes.get(pagemap.owner) ?? '?');
-  }
-
-  look(one: ProgramProcess, pageNumber: number): Place {
-    const { mm } = one.process;
-    const { pages } = this.machine.kernel;
-    const vpn = this.vpn(pageNumber);
-    const vma = mm.vmas.find(mm.va(vpn));
-    const leaf = mm.pageTable.leaf(vpn);
-    const at = leafIndex(vpn);
-    if (leaf !== null && leaf.kind(at) !== PTE_NONE) {
-      const page = leaf.page[at]!;
-      const writable = (leaf.bits[at]! & PTE_WRITE) !== 0;
-      const exclusive = leaf.kind(at) === PTE_DEVICE_EXCLUSIVE;
-      return {
-        vma,
-        page,
-        home: this.homeOf(page),
-        writable,
-        exclusive,
-        value: pages.read32(page, 0),
-      };
-    }
-    const index = vma === null ? 0 : vpn - mm.vpn(vma.start) + vma.pgoff;
-    const cached = vma?.file?.cached(index);
-    const value = cached === undefined ? 0 : pages.read32(cached, 0);
-    return { vma, page: null, home: 'none', writable: false, exclusive: false, value };
-  }
-
-  /** The places that `spaces` knows. */
-  view(processes: ReadonlyMap<number, ProgramProcess>, spaces: ReadonlyMap<number, Space>): View {
-    const view: Map<number, Map<number, Place>> = new Map();
-    for (const [number, space] of spaces) {
-      const one = processes.get(number);
-      const places: Map<number, Place> = new Map();
-      if (one !== undefined) for (const at of space.keys()) places.set(at, this.look(one, at));
-      view.set(number, places);
-    }
-    return view;
   }
 
   /** The page tables that devices have for a process. */

@@ -3,12 +3,13 @@
  * ultravisor says whether it has the contents, gave them out sealed, or shares a page of the
  * host); what it must hold is worked out here.
  */
-import { NO_PAGE, type Page } from '../../../src/core/units.ts';
+import { hex, NO_PAGE, type Page } from '../../../src/core/units.ts';
 import type { KvmVm } from '../../../src/drivers/kvm-uvmem/index.ts';
 import type { ProgramProcess } from '../../../src/program/types.ts';
 import { type Cell, mayRead, mayWrite } from '../model.ts';
-import { checkRead, type Done, hex, UNKNOWN, write } from './done.ts';
-import type { MixedEye, Place, View } from './eye.ts';
+import type { Place, View } from '../view.ts';
+import { checkRead, type Done, UNKNOWN, write } from './done.ts';
+import type { MixedEye } from './eye.ts';
 
 type Where = 'secure' | 'out' | 'shared' | null;
 
@@ -23,13 +24,13 @@ interface GuestPlace {
 }
 
 /** The guest of one process, at one moment; pages by their number. */
-export interface GuestView {
+interface GuestView {
   readonly stage: 'normal' | 'starting' | 'running';
   readonly pages: ReadonlyMap<number, GuestPlace>;
 }
 
 /** By process. */
-export type GuestViews = ReadonlyMap<number, GuestView>;
+type GuestViews = ReadonlyMap<number, GuestView>;
 
 /** What a guest page must hold while its contents are the guest's own. */
 interface GuestPage {
@@ -45,10 +46,7 @@ interface GuestPage {
 
 const GUEST_WRITES = 'guest_write';
 
-export function viewGuests(
-  eye: MixedEye,
-  processes: ReadonlyMap<number, ProgramProcess>,
-): GuestViews {
+function viewGuests(eye: MixedEye, processes: ReadonlyMap<number, ProgramProcess>): GuestViews {
   const views: Map<number, GuestView> = new Map();
   if (eye.uvmem === null) return views;
   for (const [number, one] of processes) {
@@ -371,7 +369,7 @@ function mayNotCome(done: Done, place: Place | undefined): boolean {
 }
 
 /** The operation is about this guest page. */
-export function isAskedFor({ name, values }: Pick<Done, 'name' | 'values'>, gfn: number): boolean {
+function isAskedFor({ name, values }: Pick<Done, 'name' | 'values'>, gfn: number): boolean {
   const [first, count] = values as [number, number];
   if (name === 'svm_page_in' || name === 'svm_page_out') return gfn === first;
   if (!['svm_share', 'svm_unshare', 'guest_read', GUEST_WRITES].includes(name)) return false;

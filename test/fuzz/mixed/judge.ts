@@ -5,7 +5,7 @@
 import { SimError } from '../../../src/core/errors.ts';
 import type { TrespassInfo } from '../../../src/core/events/types.ts';
 import type { Machine } from '../../../src/core/machine.ts';
-import { NO_PAGE, type Page } from '../../../src/core/units.ts';
+import { hex, NO_PAGE, type Page } from '../../../src/core/units.ts';
 import { dmirrorFactory } from '../../../src/drivers/dmirror/index.ts';
 import { kvmUvmemFactory } from '../../../src/drivers/kvm-uvmem/index.ts';
 import { nouveauFactory } from '../../../src/drivers/nouveau/index.ts';
@@ -18,13 +18,15 @@ import {
   type Result,
   type Step,
 } from '../../../src/program/index.ts';
-import { type Cell, Model } from '../model.ts';
-import { where } from '../ownership.ts';
+import { BUFFER_STRIDE_PAGES, type Cell, Model } from '../model.ts';
+import { checkWritableOnce } from '../ownership.ts';
+import type { Home, View } from '../view.ts';
+import { lineOf, messageOf, where } from '../words.ts';
 import { checkAnswer } from './answers.ts';
-import { type Answer, type Done, type GpuFacts, hex, rangeOf, UNKNOWN } from './done.ts';
-import { type Home, type MirrorEntry, MixedEye, type View } from './eye.ts';
+import { type Answer, type Done, type GpuFacts, rangeOf, UNKNOWN } from './done.ts';
+import { type MirrorEntry, MixedEye } from './eye.ts';
 import { Guests } from './guests.ts';
-import { checkMoves, checkWritableOnce } from './moves.ts';
+import { checkMoves } from './moves.ts';
 
 /** The language of programs here: the drivers of a mixed machine, whatever others there are. */
 export const MIXED: Language = new Language({
@@ -72,8 +74,6 @@ export function runMixedProgram(text: string, options: RunOptions = {}): void {
 const DEVICE_WRITES = ['dev_write', 'gpu_write', 'gpu_atomic', 'gpu_access'];
 /** So many free pages of RAM, or fewer, and anything may fail. */
 const LOW_RAM_PAGES = 24;
-/** Operations whose page faults may go on for ever where RAM is full. */
-const FAULT_FOREVER = ['refault-livelock'];
 
 class Judge {
   readonly #machine: Machine;
@@ -163,14 +163,15 @@ class Judge {
       if (!(error instanceof SimError)) throw foundAt(step, error);
       if (this.#machine.kernel.trespasses > 0 && this.#trespassed(step)) return 'a trespass';
       if (error.code === 'deadlock' && hangs) return 'removal of memory in use';
-      if (FAULT_FOREVER.includes(error.code) && this.#sharesElsewhere(step)) {
+      const isEndless = error.code === 'refault-livelock';
+      if (isEndless && this.#sharesElsewhere(step)) {
         return 'a shared page that another process keeps';
       }
-      if (FAULT_FOREVER.includes(error.code) && this.#isOrphanAmong(step.process, asked)) {
+      if (isEndless && this.#isOrphanAmong(step.process, asked)) {
         return 'a secure page of a slot that is gone';
       }
       const isFull = lowRam || this.#isRamLow();
-      if (isFull && (FAULT_FOREVER.includes(error.code) || error.code === 'deadlock')) {
+      if (isFull && (isEndless || error.code === 'deadlock')) {
         return 'RAM is full';
       }
       throw foundAt(step, error);
@@ -251,7 +252,7 @@ class Judge {
     if (name === 'vm_slot') return this.#guests.allPlacesOf(process);
     if (name !== 'mmap') return [];
     const [buffer, pages] = values as [number, number];
-    return Array.from({ length: pages }, (_, i) => buffer * 65_536 + i);
+    return Array.from({ length: pages }, (_, i) => buffer * BUFFER_STRIDE_PAGES + i);
   }
 
   /** A device is about to write through an entry that is out of date: in the kernel, too. */
@@ -465,13 +466,4 @@ function kindOf(home: string): string {
 
 function foundAt(step: Step, error: unknown): MixedError {
   return new MixedError(`${lineOf(step)}:\n  ${messageOf(error)}`, { cause: error });
-}
-
-function lineOf({ line, process, operation, words }: Step): string {
-  const prefix = process === 0 ? [] : [`@${process}`];
-  return `line ${line}, ${[...prefix, operation.name, ...words].join(' ')}`;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -2,6 +2,7 @@
 
 import { parseArgs } from 'node:util';
 import { ERAS, type EraName } from '../../../src/core/era.ts';
+import { EXIT_FOUND, number, oneOf, Progress, print, runCommand } from '../command-line.ts';
 import { fuzzMixed, type MixedFailure } from './fuzz.ts';
 import type { MixedStats } from './judge.ts';
 import { MIXED_MUTATIONS, type MixedMutation } from './mutations.ts';
@@ -17,35 +18,12 @@ const USAGE = `npm run fuzz:mixed -- [options]
 ${MIXED_MUTATIONS.map(({ name, summary }) => `                 ${name.padEnd(10)} ${summary}`).join('\n')}
 `;
 
-const PROGRESS_MS = 200;
-const EXIT_FOUND = 1;
-const EXIT_USAGE = 2;
-
 interface Settings {
   readonly eras: readonly EraName[];
   readonly programs: number;
   readonly seed: number;
   readonly operations: number;
   readonly mutation: MixedMutation | null;
-}
-
-class UsageError extends Error {}
-
-function number(text: string, name: string, min: number, max: number): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-  throw new UsageError(`--${name} ${text}: expected a number from ${min} to ${max}`);
-}
-
-function oneOf<T extends { readonly name: string }>(
-  all: readonly T[],
-  text: string,
-  option: string,
-): T {
-  const found = all.find(({ name }) => name === text);
-  if (found !== undefined) return found;
-  const names = all.map(({ name }) => name).join(', ');
-  throw new UsageError(`--${option} ${text}: expected one of ${names}`);
 }
 
 function readSettings(): Settings | null {
@@ -69,22 +47,6 @@ function readSettings(): Settings | null {
     operations: number(values.ops, 'ops', 1, 1000),
     mutation: mutation === undefined ? null : oneOf(MIXED_MUTATIONS, mutation, 'mutation'),
   };
-}
-
-/** One line on a terminal, rewritten in place. */
-class Progress {
-  readonly #shown: boolean = process.stderr.isTTY === true;
-  #last = 0;
-
-  update(era: EraName, { programs }: MixedStats, total: number): void {
-    if (!this.#shown || performance.now() - this.#last < PROGRESS_MS) return;
-    this.#last = performance.now();
-    process.stderr.write(`\r${era}: ${programs} of ${total} programs\u001b[K`);
-  }
-
-  clear(): void {
-    if (this.#shown) process.stderr.write('\r\u001b[K');
-  }
 }
 
 function runFuzz(settings: Settings): number {
@@ -113,7 +75,7 @@ function fuzzEra(settings: Settings, era: EraName, nth: number): boolean {
     programs,
     seed,
     operations,
-    progress: (now) => progress.update(era, now, programs),
+    progress: (now) => progress.update(`${era}: ${now.programs} of ${programs} programs`),
     ...(mutation?.prepare === undefined ? {} : { prepare: mutation.prepare }),
   });
   progress.clear();
@@ -154,22 +116,4 @@ function printFailure(
   print(`again: ${again.join(' ')}`);
 }
 
-function print(line: string): void {
-  process.stdout.write(`${line}\n`);
-}
-
-function main(): number {
-  try {
-    const settings = readSettings();
-    if (settings !== null) return runFuzz(settings);
-    print(USAGE);
-    return 0;
-  } catch (error) {
-    const isParseArgs = error instanceof TypeError && 'code' in error;
-    if (!(error instanceof UsageError) && !isParseArgs) throw error;
-    process.stderr.write(`fuzz: ${error.message}\n\n${USAGE}`);
-    return EXIT_USAGE;
-  }
-}
-
-process.exitCode = main();
+process.exitCode = runCommand(USAGE, readSettings, runFuzz);

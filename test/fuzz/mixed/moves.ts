@@ -1,9 +1,8 @@
 /** Whose a page is, and which operation may change that. */
-import { VM_SHARED } from '../../../src/core/mm/vma.ts';
 import type { Page } from '../../../src/core/units.ts';
-import { where } from '../ownership.ts';
+import type { Home, View } from '../view.ts';
+import { where } from '../words.ts';
 import type { Done } from './done.ts';
-import type { Home, Place, View } from './eye.ts';
 
 type Rule = (from: Home, to: Home, values: readonly unknown[]) => boolean;
 
@@ -91,23 +90,4 @@ export function checkMoves({ done, before, now, asked }: Moves): void {
       }
     }
   }
-}
-
-/** A private page that one address may write is nobody else's. */
-export function checkWritableOnce(done: Done, now: View): void {
-  const first: Map<Page, Place> = new Map();
-  for (const [number, places] of now) {
-    for (const [at, place] of places) {
-      if (place.page === null || place.page === 0) continue;
-      const other = first.get(place.page);
-      if (other === undefined) first.set(place.page, place);
-      else if (isOwnToWrite(place) || isOwnToWrite(other)) {
-        done.found(`${where(number, at)} shares page ${place.page}, which one may write`);
-      }
-    }
-  }
-}
-
-function isOwnToWrite({ vma, writable }: Place): boolean {
-  return writable && vma !== null && (vma.flags & VM_SHARED) === 0;
 }
