@@ -29,11 +29,12 @@ function* faultInBatches(file: DmirrorFile, start: Va, end: Va, write: boolean):
   const step = BATCH_PAGES * file.mm.pageSize;
   const hmmPfns = new Uint32Array(BATCH_PAGES);
   const request = HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0);
-  const common = { notifier, request, owner: device, lock: file.mutex, hmmPfns };
   for (let from = start; from < end; from += step) {
     const until = Math.min(from + step, end);
     let mapped = 0;
-    const populated = yield* hmmPopulate({ ...common, start: from, end: until }, () => {
+    const lock = file.mutex;
+    const range = { notifier, start: from, end: until, request, owner: device, lock, hmmPfns };
+    const populated = yield* hmmPopulate(range, () => {
       mapped = mapPages(file, from, until, hmmPfns, write);
     });
     if (populated !== 0) return populated;

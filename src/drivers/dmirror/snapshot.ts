@@ -63,8 +63,9 @@ function* snapshotBatch(
   if (typeof notifier === 'number') return notifier;
   pfns.fill(0);
   try {
-    const common = { notifier, request: 0, owner: file.device, lock: file.mutex, hmmPfns: pfns };
-    return yield* hmmPopulate({ ...common, start, end }, () => {
+    const { device: owner, mutex: lock } = file;
+    const range = { notifier, start, end, request: 0, owner, lock, hmmPfns: pfns };
+    return yield* hmmPopulate(range, () => {
       for (let i = 0; i < perms.length; i++) perms[i] = permOf(file, pfns[i]!);
     });
   } finally {
