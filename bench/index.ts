@@ -3,6 +3,8 @@
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { accessFigures } from './access.ts';
+import { engineFigures } from './engine.ts';
+import { exploreFigures } from './explore.ts';
 import { type Figure, passes, ratioOf } from './measure.ts';
 import { memoryFigures } from './memory.ts';
 import { bulkFigures, faultFigures } from './migration.ts';
@@ -24,6 +26,8 @@ function* figures(rounds: number): Generator<Figure, void, undefined> {
   yield* faultFigures(rounds);
   yield* bulkFigures(rounds);
   yield* accessFigures(rounds);
+  yield* engineFigures(rounds);
+  yield* exploreFigures(Math.min(rounds, 5));
   yield* replayFigures(Math.min(rounds, 3));
 }
 

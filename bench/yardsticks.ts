@@ -54,3 +54,61 @@ export function arrayReads(rounds: number, pages: number, passes: number): Yards
   });
   return { name: 'array reads/s', value };
 }
+
+/**
+ * A heap of objects kept at a depth of `depth`, with so many distinct times: what an engine of
+ * events does at the least. One operation is a push and a pop.
+ */
+export function heapOfObjects(rounds: number, depth: number, distinct: number): Yardstick {
+  const count = 1_000_000;
+  const value = bestRate(rounds, () => {
+    const heap: { readonly time: number; readonly seq: number }[] = [];
+    let seq = 0;
+    for (let i = 0; i < depth; i++) pushHeap(heap, { time: i % distinct, seq: seq++ });
+    const seconds = secondsOf(() => {
+      for (let i = 0; i < count; i++) {
+        const { time } = popHeap(heap);
+        pushHeap(heap, { time: time + 1 + (i % distinct), seq: seq++ });
+      }
+    });
+    keep(heap[0]!.time);
+    return { count, seconds };
+  });
+  return { name: 'pushes and pops of a heap of objects/s', value };
+}
+
+interface Timed {
+  readonly time: number;
+  readonly seq: number;
+}
+
+function isBefore(one: Timed, other: Timed): boolean {
+  return one.time < other.time || (one.time === other.time && one.seq < other.seq);
+}
+
+function pushHeap(heap: Timed[], item: Timed): void {
+  let at = heap.length;
+  heap.push(item);
+  while (at > 0) {
+    const parent = (at - 1) >> 1;
+    if (!isBefore(item, heap[parent]!)) break;
+    heap[at] = heap[parent]!;
+    at = parent;
+  }
+  heap[at] = item;
+}
+
+function popHeap(heap: Timed[]): Timed {
+  const first = heap[0]!;
+  const last = heap.pop()!;
+  if (heap.length === 0) return first;
+  let at = 0;
+  for (let child = 1; child < heap.length; child = 2 * at + 1) {
+    if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++;
+    if (!isBefore(heap[child]!, last)) break;
+    heap[at] = heap[child]!;
+    at = child;
+  }
+  heap[at] = last;
+  return first;
+}

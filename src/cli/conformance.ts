@@ -1,7 +1,9 @@
 /** hmmlab conformance: replays recordings and compares every answer with the kernel's. */
 import { type CommandDef, defineCommand } from 'citty';
+import type { Timing } from '../core/timing.ts';
 import { LANGUAGE } from '../drivers/index.ts';
 import { readText } from '../node/read-text.ts';
+import { readTiming } from '../node/timing-file.ts';
 import {
   type Difference,
   type KernelRecording,
@@ -23,6 +25,7 @@ const args = {
     required: true,
   },
   json: { type: 'boolean', description: 'One JSON object a difference, and a summary' },
+  spec: { type: 'string', description: 'A file that says how long things take' },
 } as const;
 
 export const conformanceCommand: CommandDef<typeof args> = defineCommand({
@@ -31,7 +34,8 @@ export const conformanceCommand: CommandDef<typeof args> = defineCommand({
   async run({ args: given }) {
     // All of them are read before anything runs, so a bad file stops the command at once.
     const recordings = given._.map((path) => parseRecording(readText(path), path, LANGUAGE));
-    const tally = await replayAll(recordings);
+    const timing = given.spec === undefined ? undefined : readTiming(given.spec);
+    const tally = await replayAll(recordings, timing);
     if (given.json === true) printJson(tally);
     else printText(tally);
     return isEqual(tally) ? EXIT_OK : EXIT_DIFFERENT;
@@ -51,8 +55,11 @@ export function isEqual(tally: Tally): boolean {
   return tally.programsEqual === tally.programs && tally.operationsEqual === tally.operations;
 }
 
-/** Replays recordings one after another, with progress on a terminal. */
-export async function replayAll(recordings: readonly KernelRecording[]): Promise<Tally> {
+/** Replays recordings one after another, with progress on a terminal; in time, if given. */
+export async function replayAll(
+  recordings: readonly KernelRecording[],
+  timing?: Timing,
+): Promise<Tally> {
   const tally: Tally = {
     programs: 0,
     programsEqual: 0,
@@ -66,7 +73,7 @@ export async function replayAll(recordings: readonly KernelRecording[]): Promise
   const breather = new Breather();
   const start = performance.now();
   for (const recording of recordings) {
-    for (const report of replayRecording(recording, LANGUAGE)) {
+    for (const report of replayRecording(recording, LANGUAGE, { ...(timing && { timing }) })) {
       tally.programs++;
       tally.operations += report.operations;
       tally.operationsEqual += report.equal;

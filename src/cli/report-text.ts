@@ -152,14 +152,14 @@ function countsText(counts: Counts | Partial<Counts>): string {
 const SIZES = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
 /** Bytes: "48 KiB", "1.5 MiB". */
-function sizeText(bytes: number): string {
+export function sizeText(bytes: number): string {
   return scaled(bytes, 1024, SIZES, 1);
 }
 
 const TIMES = ['ns', 'us', 'ms', 's'];
 
 /** Nanoseconds: "500 ns", "12.345 us". */
-function timeText(ns: number): string {
+export function timeText(ns: number): string {
   return scaled(ns, 1000, TIMES, 3);
 }
 

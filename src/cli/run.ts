@@ -6,6 +6,7 @@ import type { TrespassInfo } from '../core/events/types.ts';
 import type { Machine } from '../core/machine.ts';
 import { readText } from '../node/read-text.ts';
 import { checkRecordingPath, writeRecording } from '../node/recording-file.ts';
+import { readTiming } from '../node/timing-file.ts';
 import {
   buildMachine,
   kernelOf,
@@ -21,12 +22,14 @@ import {
   type StepResult,
 } from '../program/index.ts';
 import { Recorder } from '../trace/recorder.ts';
+import { makeTimeReport } from '../trace/time/report.ts';
 import { TrespassWatch } from '../trace/trespass-watch.ts';
 import colors from './colors.ts';
 import { EXIT_OK, UsageError } from './errors.ts';
 import { languageFor, parseEra } from './flags.ts';
 import { indented, resultText, stepText, tableLines } from './format.ts';
 import { Breather, print, printAll } from './output.ts';
+import { timeLines } from './time-text.ts';
 import { foldTrespasses, trespassText } from './trespass-text.ts';
 
 const args = {
@@ -40,6 +43,11 @@ const args = {
   owners: { type: 'boolean', description: 'Draw where every page is after every operation' },
   driver: { type: 'string', description: 'A driver of your own; may be given more than once' },
   record: { type: 'string', description: 'Write all events to this file; see explain, report' },
+  spec: {
+    type: 'string',
+    description: 'A file that says how long things take; see docs/timing.md',
+  },
+  time: { type: 'boolean', description: 'Say at the end where simulated time went; needs --spec' },
 } as const;
 
 export const runCommand: CommandDef<typeof args> = defineCommand({
@@ -49,6 +57,10 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
     if (given.json === true && given.owners === true) {
       throw new UsageError('--owners draws for people; it does not go with --json');
     }
+    if (given.time === true && given.spec === undefined) {
+      throw new UsageError('--time needs --spec FILE: without it no time passes');
+    }
+    const timing = given.spec === undefined ? null : readTiming(given.spec);
     const path = given.program;
     const era = given.era === undefined ? undefined : parseEra(given.era);
     const language = await languageFor(rawArgs);
@@ -56,7 +68,8 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
     const options = { file: path, language };
     const parsed = parsePrograms(text, era === undefined ? options : { ...options, era });
     if (given.record !== undefined) checkRecordPath(given.record);
-    const machine = buildMachine(parsed.machine, language);
+    const timed = timing === null ? {} : { timing, accounts: given.time === true };
+    const machine = buildMachine(parsed.machine, language, undefined, timed);
     const recorder =
       given.record === undefined ? null : startRecorder(machine, parsed.machine, path);
     if (given.json === true) print(JSON.stringify({ kernel: kernelOf(parsed.machine.era) }));
@@ -83,6 +96,11 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
       const recording = recorder.stop();
       writeRecording(given.record!, recording);
       if (given.json !== true) print(`${recording.length} records in ${given.record}`);
+    }
+    if (given.time === true) {
+      const time = makeTimeReport(machine);
+      if (given.json === true) print(JSON.stringify({ time }));
+      else printAll(timeLines(time));
     }
     return EXIT_OK;
   },

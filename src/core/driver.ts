@@ -2,6 +2,7 @@ import type { Machine } from './machine.ts';
 import type { Owner } from './pagemap/pagemap.ts';
 import type { Process } from './process.ts';
 import type { Task } from './sched/task.ts';
+import type { StateHash } from './state-hash.ts';
 import type { Page, Va } from './units.ts';
 
 /** Something a process has opened; closed when the process exits, after its memory is gone. */
@@ -22,4 +23,15 @@ export interface Driver {
   heldReferences?(): ReadonlyMap<Page, number>;
   /** How the driver's own page table maps an address, for tables: "rw", "r", or null. */
   mappingOf?(process: Process, va: Va): string | null;
+  /**
+   * Adds to a hash all that the driver and its device will act on later and that the kernel does not
+   * know: page tables, queues, counters. Machines are compared by it where schedules are explored;
+   * without it equal states are not recognised.
+   */
+  fingerprint?(hash: StateHash): void;
+  /**
+   * True from when the device may change what is in memory in ways that its owner cannot see, as by
+   * sealing pages: what was stored is no longer what is to be loaded.
+   */
+  readonly sealsMemory?: boolean;
 }

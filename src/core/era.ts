@@ -17,6 +17,9 @@ export type SelectionRule =
   /** `flags` say which kinds, `pgmap_owner` whose (v5.9, 5143192cd410). */
   | 'flags';
 
+/** What a CPU fault on a device page does about the page's lock before it calls the driver. */
+export type DeviceFaultLock = 'none' | 'trylock' | 'wait';
+
 export interface Era {
   readonly name: EraName;
   readonly selection: SelectionRule;
@@ -44,6 +47,13 @@ export interface Era {
   readonly deviceExclusive: boolean;
   /** hmm_range_fault brings another owner's page home instead of answering -EFAULT (v5.19). */
   readonly hmmFaultsForeign: boolean;
+  /** TLBs are flushed before the lock on the entries is given back (v6.1). */
+  readonly flushesTlbUnderLock: boolean;
+  /**
+   * What a CPU that faults on a device page does about its lock: nothing; tries to take it and
+   * faults again where that fails (v6.15, 1afaeb8293c9); or waits until it is free (v7.0).
+   */
+  readonly dpFaultLock: DeviceFaultLock;
   /** mprotect gives write permission back to clean exclusive pages too (v6.2). */
   readonly upgradesCleanPages: boolean;
 }
@@ -63,6 +73,8 @@ const V5_6: Era = Object.freeze<Era>({
   migrateDeviceRange: false,
   deviceExclusive: false,
   hmmFaultsForeign: false,
+  flushesTlbUnderLock: false,
+  dpFaultLock: 'none',
   upgradesCleanPages: false,
 });
 const V5_7: Era = Object.freeze<Era>({
@@ -90,6 +102,7 @@ const V6_1: Era = Object.freeze<Era>({
   migrateDeviceRange: true,
   deviceExclusive: true,
   hmmFaultsForeign: true,
+  flushesTlbUnderLock: true,
 });
 const V6_12: Era = Object.freeze<Era>({ ...V6_1, name: 'v6.12', upgradesCleanPages: true });
 
@@ -197,6 +210,13 @@ export const ERA_RULES: readonly EraRule[] = Object.freeze<EraRule[]>([
     summary: 'device-coherent memory exists, with MIGRATE_VMA_SELECT_DEVICE_COHERENT',
     since: 'v6.0',
     commit: 'f25cbb7a95a2',
+  },
+  {
+    key: 'flushesTlbUnderLock',
+    value: true,
+    summary: 'migrate_vma flushes TLBs before it gives back the lock on the entries it took',
+    since: 'v6.1',
+    commit: '60bae7370896',
   },
   {
     key: 'collectKeepsDirty',

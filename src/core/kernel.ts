@@ -5,12 +5,15 @@
 import type { Era } from './era.ts';
 import type { EventBus } from './events/bus.ts';
 import type { MigrateInfo, TrespassInfo } from './events/types.ts';
+import type { FaultPlan } from './fault-plan.ts';
 import { Frames } from './memory/frames.ts';
 import { Pages } from './memory/pages.ts';
+import type { MemoryWatch } from './memory-watch.ts';
 import { Mappings } from './mm/mapping.ts';
 import type { Mm } from './mm/mm.ts';
 import type { DevPagemap } from './pagemap/pagemap.ts';
 import type { Scheduler } from './sched/scheduler.ts';
+import type { Timing } from './timing.ts';
 import type { Page } from './units.ts';
 
 export interface KernelOptions {
@@ -19,6 +22,7 @@ export interface KernelOptions {
   readonly ramBytes: number;
   readonly scheduler: Scheduler;
   readonly events: EventBus;
+  readonly timing: Timing | null;
 }
 
 export class Kernel {
@@ -35,6 +39,8 @@ export class Kernel {
   readonly pagemaps: DevPagemap[];
   /** How often somebody touched device memory of somebody else. */
   trespasses = 0;
+  /** How long things take; null where no time passes. */
+  readonly timing: Timing | null;
   /** Migrations by page that somebody listens to, by their `src` array. */
   readonly deviceMigrations: WeakMap<Uint32Array, MigrateInfo>;
 
@@ -43,6 +49,7 @@ export class Kernel {
     this.pageSize = options.pageSize;
     this.scheduler = options.scheduler;
     this.events = options.events;
+    this.timing = options.timing;
     this.frames = new Frames(options.pageSize);
     this.mappings = new Mappings();
     this.mms = new Set();
@@ -57,6 +64,24 @@ export class Kernel {
         if (this.events.listening) this.events.pageFree(page, this.pages.pagemapOf(page));
       },
     });
+  }
+
+  /** Which attempts fail on purpose; null where none does. */
+  get faults(): FaultPlan | null {
+    return this.pages.faults;
+  }
+
+  set faults(plan: FaultPlan | null) {
+    this.pages.faults = plan;
+  }
+
+  /** Who watches the contents of memory; null where nobody does. */
+  get watch(): MemoryWatch | null {
+    return this.pages.watch;
+  }
+
+  set watch(watch: MemoryWatch | null) {
+    this.pages.watch = watch;
   }
 
   /** Somebody touches device memory that is not his. */

@@ -9,9 +9,11 @@ import { leafIndex } from './mm/page-table.ts';
 import { PTE_NONE } from './mm/pte.ts';
 import { type DevPagemap, type DevPagemapOptions, memremapPages } from './pagemap/pagemap.ts';
 import { Process } from './process.ts';
+import type { Explorer } from './sched/explorer.ts';
 import { Scheduler, type Strategy } from './sched/scheduler.ts';
 import type { Task } from './sched/task.ts';
 import type { Thread } from './sched/thread.ts';
+import type { Timing } from './timing.ts';
 import { GiB, PAGE_SIZE, type Page, type Va } from './units.ts';
 import { type Finding, verifyKernel } from './verify.ts';
 
@@ -24,6 +26,14 @@ export interface MachineOptions {
   readonly pageSize?: number;
   /** Answers which runnable task goes next; first in, first out unless given. */
   readonly strategy?: Strategy;
+  /** Makes every place where a task could be overtaken a choice point, and answers it. */
+  readonly explorer?: Explorer;
+  /** Locks taken in orders that could deadlock are an error (`lock-order`). False unless given. */
+  readonly checkLockOrder?: boolean;
+  /** How long things take; no time passes unless given. */
+  readonly timing?: Timing;
+  /** Adds up what virtual time is spent on: `machine.scheduler.accounts`. False unless given. */
+  readonly accounts?: boolean;
 }
 
 export class Machine {
@@ -52,7 +62,8 @@ export class Machine {
     const era = options.era ?? DEFAULT_ERA;
     this.era = typeof era === 'string' ? eraNamed(era) : era;
     this.pageSize = pageSize;
-    this.scheduler = new Scheduler(options.strategy);
+    const { strategy, explorer, checkLockOrder, accounts } = options;
+    this.scheduler = new Scheduler({ strategy, explorer, checkLockOrder, accounts });
     this.events = new EventBus(this.scheduler);
     this.kernel = new Kernel({
       era: this.era,
@@ -60,6 +71,7 @@ export class Machine {
       ramBytes,
       scheduler: this.scheduler,
       events: this.events,
+      timing: options.timing ?? null,
     });
   }
 

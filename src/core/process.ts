@@ -7,13 +7,13 @@
 import type { OpenFile } from './driver.ts';
 import { errnoName } from './errno.ts';
 import { SimError } from './errors.ts';
-import { toldCall } from './events/call.ts';
+import { userCall } from './events/call.ts';
 import type { Machine } from './machine.ts';
 import { userFault } from './mm/fault.ts';
 import type { Signal } from './mm/fault-flags.ts';
 import { exitMm, forkMm } from './mm/fork.ts';
 import { MemoryFile } from './mm/memory-file.ts';
-import { Mm } from './mm/mm.ts';
+import { Mm, type StaleTranslation } from './mm/mm.ts';
 import { madviseDontneed, mmapRegion, munmap } from './mm/mmap.ts';
 import { leafIndex } from './mm/page-table.ts';
 import { mprotect } from './mm/protect.ts';
@@ -21,7 +21,7 @@ import { type Leaf, PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } 
 import { REFAULTS_AT_ONCE, refaultPause } from './mm/refault.ts';
 import { mremap } from './mm/remap.ts';
 import { VM_READ, VM_WRITE } from './mm/vma.ts';
-import type { Task } from './sched/task.ts';
+import { PREEMPT, type Task } from './sched/task.ts';
 import { NO_PAGE, type Va } from './units.ts';
 
 export type { OpenFile };
@@ -174,20 +174,31 @@ export class Process {
   }
 
   *loadTask(va: Va): Task<number> {
+    const { scheduler } = this.machine;
     for (let faults = 0; ; faults++) {
+      if (scheduler.preempts && scheduler.overtaken('load', va / 4)) yield PREEMPT;
       const value = this.#loadPresent(va);
       if (value >= 0) return value;
+      const stale = this.#staleTranslation(va, false);
+      if (stale !== null) return this.#loadStale(stale, va);
       const signal = yield* this.#fault(va, false, faults);
       if (signal !== null) return signalCode(signal);
     }
   }
 
   *storeTask(va: Va, value: number): Task<number> {
-    for (let faults = 0; !this.#storePresent(va, value); faults++) {
+    const { scheduler } = this.machine;
+    for (let faults = 0; ; faults++) {
+      if (scheduler.preempts && scheduler.overtaken('store', va / 4)) yield PREEMPT;
+      if (this.#storePresent(va, value)) return 0;
+      const stale = this.#staleTranslation(va, true);
+      if (stale !== null) {
+        this.#storeStale(stale, va, value);
+        return 0;
+      }
       const signal = yield* this.#fault(va, true, faults);
       if (signal !== null) return signalCode(signal);
     }
-    return 0;
   }
 
   /** A child with a copy of this address space; it has no open files of its own. */
@@ -233,7 +244,7 @@ export class Process {
   #told(name: string, va: Va, bytes: number, task: Task<number>): Task<number> {
     const { mm } = this;
     const call = { actor: `process ${this.pid}`, name, mm, start: va, end: va + bytes };
-    return toldCall(mm.kernel, call, task);
+    return userCall(mm.kernel, call, task);
   }
 
   #mustBeAlive(): void {
@@ -264,7 +275,10 @@ export class Process {
     // A word that is not a whole number: the slow path tells what is wrong with the address.
     const word = (va - vpn * mm.pageSize) / 4;
     if (word !== word >>> 0) return -1;
-    return mm.pages.read32(leaf.page[at]!, word);
+    const { pages } = mm;
+    const value = pages.read32(leaf.page[at]!, word);
+    if (pages.watch !== null) pages.watch.loaded(mm.pid, va, value);
+    return value;
   }
 
   /** The same on a store; false asks for a fault. Sets the dirty bit as hardware does. */
@@ -280,8 +294,34 @@ export class Process {
     const word = (va - vpn * mm.pageSize) / 4;
     if (word !== word >>> 0) return false;
     leaf.bits[at] = bits | PTE_DIRTY;
-    mm.pages.write32(leaf.page[at]!, word, value);
+    const { pages } = mm;
+    pages.write32(leaf.page[at]!, word, value);
+    if (pages.watch !== null) pages.watch.stored(mm.pid, va, value);
     return true;
+  }
+
+  /** What a TLB still makes of `va` though its entry is gone; null where none does. */
+  #staleTranslation(va: Va, write: boolean): StaleTranslation | null {
+    const { mm } = this;
+    if (mm.staleTlb.length === 0 || va % 4 !== 0) return null;
+    for (const translations of mm.staleTlb) {
+      const stale = translations.get(Math.floor(va / mm.pageSize));
+      if (stale !== undefined && (stale.writable || !write)) return stale;
+    }
+    return null;
+  }
+
+  #loadStale({ page, concurrent }: StaleTranslation, va: Va): number {
+    const { pages, pageSize, pid } = this.mm;
+    const value = pages.read32(page, (va % pageSize) / 4);
+    if (!concurrent) pages.watch?.loaded(pid, va, value);
+    return value;
+  }
+
+  #storeStale({ page, concurrent }: StaleTranslation, va: Va, value: number): void {
+    const { pages, pageSize, pid } = this.mm;
+    pages.write32(page, (va % pageSize) / 4, value);
+    if (!concurrent) pages.watch?.stored(pid, va, value);
   }
 
   *#fault(va: Va, write: boolean, faults: number): Task<Signal | null> {

@@ -45,14 +45,21 @@ export class BusMaster {
 
   /**
    * The 32-bit word at `word` (0 <= word < words of a page); `MASTER_ABORT` where none answers.
-   * `pid` and `va` say on whose behalf, where that is known; for the record of a trespass.
+   * `pid` and `va`, the address of the word, say on whose behalf, where that is known; for the
+   * record of a trespass, and for who watches the memory of processes.
    */
   read32(page: Page, word: number, pid: number | null = null, va: Va | null = null): number {
     const mayRead = this.#mayRead(page, pid, va);
-    return mayRead ? this.#kernel.pages.read32(page, word) : MASTER_ABORT;
+    const value = mayRead ? this.#kernel.pages.read32(page, word) : MASTER_ABORT;
+    const { watch } = this.#kernel;
+    if (watch !== null && pid !== null && va !== null) watch.loaded(pid, va, value);
+    return value;
   }
 
-  /** Stores the low 32 bits of `value`. */
+  /**
+   * Stores the low 32 bits of `value`. Who watches is told also of a store that goes nowhere: the
+   * device takes it for done.
+   */
   write32(
     page: Page,
     word: number,
@@ -61,6 +68,8 @@ export class BusMaster {
     va: Va | null = null,
   ): void {
     if (this.#mayWrite(page, pid, va)) this.#kernel.pages.write32(page, word, value);
+    const { watch } = this.#kernel;
+    if (watch !== null && pid !== null && va !== null) watch.stored(pid, va, value >>> 0);
   }
 
   /** Gives `to` the contents of `from`, shared until one of them is written. */

@@ -1,25 +1,31 @@
 /**
  * A copy engine: moves whole pages for a driver, in order, beside the CPU.
  *
- * Work is queued; a fence tells when everything queued before it is done. With no latency an
- * operation is done at once. With one, a thread of the engine takes that much virtual time for each
- * operation, and memory changes when the operation is done, not when it is queued.
+ * Work is queued; a fence tells when everything queued before it is done. Where an operation takes no
+ * time it is done at once. Otherwise memory changes when the operation is done, not when it is
+ * queued. With a `DeviceTime` an operation is set up, waits for its turn on the link, and is done when
+ * its last byte has arrived; the engine sets up the next one as soon as that byte has left. Several
+ * engines may work on one queue; operations are done in its order all the same.
  */
 import { EIO } from '../core/errno.ts';
 import { SimError } from '../core/errors.ts';
 import type { Kernel } from '../core/kernel.ts';
 import { Delay, type MaybeTask, type Task } from '../core/sched/task.ts';
 import { WaitQueue } from '../core/sched/wait-queue.ts';
+import type { StateHash } from '../core/state-hash.ts';
 import type { Page } from '../core/units.ts';
 import type { BusMaster } from './bus.ts';
+import type { DeviceTime } from './device-time.ts';
 import { Failures } from './failures.ts';
 import { insideSpan } from './inside-span.ts';
 
 export interface CopyEngineOptions {
   /** For people: "nouveau0 copy engine". */
   readonly name: string;
-  /** Virtual time an operation takes, in nanoseconds; 0 (done at once) unless given. */
+  /** Virtual time to begin an operation, in nanoseconds; 0 unless given. */
   readonly latencyNs?: number;
+  /** What else takes time; nothing unless given. */
+  readonly time?: DeviceTime | null;
 }
 
 interface Operation {
@@ -28,6 +34,8 @@ interface Operation {
   readonly from: Page | null;
   /** Id of the event span it was queued in. */
   readonly span: number | undefined;
+  /** When its last byte arrives; known once it is under way. */
+  doneNs: number;
 }
 
 export class CopyEngine {
@@ -35,16 +43,23 @@ export class CopyEngine {
   readonly latencyNs: number;
   readonly #kernel: Kernel;
   readonly #bus: BusMaster;
+  readonly #time: DeviceTime | null;
+  /** Operations that no engine has begun. */
   readonly #queue: Operation[] = [];
+  /** Those whose data is on its way, in the order of the queue. */
+  readonly #underWay: Operation[] = [];
+  readonly #setUp: Delay;
+  readonly #takesTime: boolean;
   readonly #waiters: WaitQueue;
   readonly #failures: Failures;
   #queued = 0;
   #done = 0;
-  #running = false;
+  #enginesBusy = 0;
+  #arriving = false;
 
   /** @throws SimError `bad-argument` where the latency is no time */
   constructor(kernel: Kernel, bus: BusMaster, options: CopyEngineOptions) {
-    const { name, latencyNs = 0 } = options;
+    const { name, latencyNs = 0, time = null } = options;
     if (!Number.isFinite(latencyNs) || latencyNs < 0) {
       throw new SimError('bad-argument', `${name}: a latency of ${latencyNs} ns is no time`);
     }
@@ -52,10 +67,17 @@ export class CopyEngine {
     this.latencyNs = latencyNs;
     this.#kernel = kernel;
     this.#bus = bus;
+    this.#time = time;
+    const setUpNs = latencyNs + (time?.timing.copySetupNs ?? 0);
+    this.#setUp = new Delay(setUpNs, 'work', `${name}: setting up`);
+    this.#takesTime = setUpNs > 0 || (time?.movesTakeTime ?? false);
     this.#failures = new Failures(`${name}: no operation`);
     this.#waiters = new WaitQueue(
       kernel.scheduler,
       () => `a fence of ${name} (${this.#done} of ${this.#queued} operations done)`,
+      () => [],
+      'fence',
+      name,
     );
   }
 
@@ -94,34 +116,106 @@ export class CopyEngine {
     return undefined;
   }
 
+  fingerprint(hash: StateHash): void {
+    hash.add(this.#queued - this.#done);
+    hash.add(this.#enginesBusy);
+    for (const { to, from, doneNs } of [...this.#underWay, ...this.#queue]) {
+      hash.add(to);
+      hash.add(from ?? -1);
+      hash.add(Math.max(0, Math.floor(doneNs - this.#kernel.scheduler.nowNs)));
+    }
+    this.#failures.fingerprint(hash);
+  }
+
   #submit(to: Page, from: Page | null): number {
+    const { faults } = this.#kernel;
     if (this.#failures.attempt()) return -EIO;
+    if (faults?.fails('copy') === true) return -EIO;
     this.#queued++;
-    if (this.latencyNs === 0) {
+    if (!this.#takesTime) {
+      this.#send(to, from);
       this.#perform(to, from);
       return 0;
     }
     const { scheduler } = this.#kernel;
-    this.#queue.push({ to, from, span: scheduler.current.spans.at(-1) });
-    if (!this.#running) {
-      this.#running = true;
+    this.#queue.push({ to, from, span: scheduler.current.spans.at(-1), doneNs: 0 });
+    if (this.#enginesBusy < Math.max(1, this.#time?.timing.copyEngines ?? 1)) {
+      this.#enginesBusy++;
       scheduler.spawn(this.name, this.#work());
     }
     return 0;
   }
 
+  /** One engine. */
   *#work(): Task<void> {
-    const delay = new Delay(this.latencyNs);
+    const { scheduler } = this.#kernel;
     try {
       while (this.#queue.length > 0) {
-        yield delay;
-        const { to, from, span } = this.#queue.shift()!;
-        insideSpan(this.#kernel.scheduler, span, () => this.#perform(to, from));
-        this.#waiters.wakeAll();
+        const operation = this.#queue.shift()!;
+        if (this.#setUp.ns > 0) yield this.#setUp;
+        const leavesNs = this.#send(operation.to, operation.from);
+        operation.doneNs = leavesNs + this.#latencyOf(operation);
+        this.#underWay.push(operation);
+        if (operation.doneNs === scheduler.nowNs && this.#underWay.length === 1) {
+          this.#complete();
+          continue;
+        }
+        if (!this.#arriving) {
+          this.#arriving = true;
+          scheduler.spawn(`${this.name}: arrivals`, this.#arrive());
+        }
+        const busyNs = leavesNs - scheduler.nowNs;
+        if (busyNs > 0) yield new Delay(busyNs, 'link', this.name);
       }
     } finally {
-      this.#running = false;
+      this.#enginesBusy--;
     }
+  }
+
+  /** Completes what is under way, one operation after the other. */
+  *#arrive(): Task<void> {
+    const { scheduler } = this.#kernel;
+    try {
+      while (this.#underWay.length > 0) {
+        const leftNs = this.#underWay[0]!.doneNs - scheduler.nowNs;
+        if (leftNs > 0) yield new Delay(leftNs, 'link', this.name);
+        this.#complete();
+      }
+    } finally {
+      this.#arriving = false;
+    }
+  }
+
+  #complete(): void {
+    const { to, from, span } = this.#underWay.shift()!;
+    insideSpan(this.#kernel.scheduler, span, () => this.#perform(to, from));
+    this.#waiters.wakeAll();
+  }
+
+  /** Puts an operation's data on its way; returns when the last of it leaves. */
+  #send(to: Page, from: Page | null): number {
+    const { scheduler, pages, pageSize } = this.#kernel;
+    const time = this.#time;
+    const { nowNs } = scheduler;
+    if (time === null) return nowNs;
+    let leavesNs = nowNs;
+    const toOwn = pages.isZoneDevice(to);
+    const fromOwn = from === null || pages.isZoneDevice(from);
+    if (toOwn || fromOwn) leavesNs = time.memory.send(nowNs, pageSize);
+    const { link } = time;
+    if (link === null) return leavesNs;
+    if (!fromOwn) leavesNs = Math.max(leavesNs, link.toDevice.send(nowNs, pageSize));
+    if (!toOwn) leavesNs = Math.max(leavesNs, link.toHost.send(nowNs, pageSize));
+    return leavesNs;
+  }
+
+  /** From the last byte's leaving to its arrival. */
+  #latencyOf({ to, from }: Operation): number {
+    const link = this.#time?.link ?? null;
+    if (link === null) return 0;
+    const { pages } = this.#kernel;
+    const down = from === null || pages.isZoneDevice(from) ? 0 : link.toDevice.latencyNs;
+    return Math.max(down, pages.isZoneDevice(to) ? 0 : link.toHost.latencyNs);
   }
 
   #perform(to: Page, from: Page | null): void {

@@ -1,5 +1,6 @@
 /** Failures to order, of whatever hardware or a driver may fail at. */
 import { SimError } from '../core/errors.ts';
+import type { StateHash } from '../core/state-hash.ts';
 
 /** Attempts of one kind, some of which are to fail. */
 export class Failures {
@@ -23,6 +24,11 @@ export class Failures {
       throw new SimError('bad-argument', `${this.#none} is number ${n} from now`);
     }
     this.#due.add(this.#attempts + n);
+  }
+
+  fingerprint(hash: StateHash): void {
+    for (const due of this.#due) hash.add(due - this.#attempts);
+    hash.add(0);
   }
 
   /** One attempt. True: it fails. */

@@ -11,6 +11,7 @@
  * Reference: the fault buffers of Maxwell and Pascal, as nouveau_svm.c of Linux 6.1 reads them.
  */
 import { SimError } from '../core/errors.ts';
+import type { StateHash } from '../core/state-hash.ts';
 import type { Va } from '../core/units.ts';
 
 /** What an access wanted, as an entry has it. */
@@ -174,6 +175,12 @@ export class FaultBuffer {
     this.#check(at);
     const info = at * FAULT_ENTRY_WORDS + 7;
     this.words[info] = this.words[info]! & (VALID - 1);
+  }
+
+  fingerprint(hash: StateHash): void {
+    hash.add(this.#get);
+    hash.add(this.#put);
+    for (const word of this.words) if (word !== 0) hash.add(word);
   }
 
   #check(at: number): void {

@@ -27,7 +27,12 @@ export interface GpuAccess {
   readonly va: Va;
   /** `write` stores its low 32 bits, `atomic` adds them modulo 2^32; 0 unless given. */
   readonly value?: number;
+  /** Bytes around it that the units move, which is of use for time only; 32 unless given. */
+  readonly bytes?: number;
 }
+
+/** A sector: the least that a unit asks memory for. */
+export const GPU_ACCESS_BYTES = 32;
 
 /** The value read, the old value for an atomic, 0 for a write or prefetch, or GPU_CANCELLED. */
 export type GpuResult = number;

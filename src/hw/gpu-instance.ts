@@ -1,6 +1,8 @@
 /** A channel of a GPU, and the accesses it has under way. */
 import type { Scheduler } from '../core/sched/scheduler.ts';
+import { Delay, type WaitReason } from '../core/sched/task.ts';
 import { WaitQueue } from '../core/sched/wait-queue.ts';
+import type { StateHash } from '../core/state-hash.ts';
 import { hex } from '../core/units.ts';
 import type { GpuAccess, GpuResult } from './gpu-access.ts';
 import { GpuPageTable } from './gpu-page-table.ts';
@@ -40,6 +42,10 @@ export class Batch {
   readonly queue: WaitQueue;
   /** Id of the event span in which they were issued. */
   readonly span: number | undefined;
+  /** When the last access that was done has its data, where accesses take time... */
+  #readyNs = 0;
+  /** ...and what it waits for. */
+  #readyReason: WaitReason = 'work';
   /** Positions of those that wait, in the order of issue. */
   readonly #waiting: Set<number> = new Set();
 
@@ -53,7 +59,13 @@ export class Batch {
     this.instance = instance;
     this.accesses = accesses;
     this.results = new Array<GpuResult>(accesses.length).fill(0);
-    this.queue = new WaitQueue(scheduler, () => this.#describe(device));
+    this.queue = new WaitQueue(
+      scheduler,
+      () => this.#describe(device),
+      () => [],
+      'fault_batch',
+      device,
+    );
     this.span = scheduler.current.spans.at(-1);
   }
 
@@ -74,6 +86,31 @@ export class Batch {
   finish(at: number): void {
     this.#waiting.delete(at);
     if (this.#waiting.size === 0) this.queue.wakeAll();
+  }
+
+  /** An access has its data at `doneNs`; `reason` is what takes so long. */
+  ready(doneNs: number, reason: WaitReason): void {
+    if (doneNs <= this.#readyNs) return;
+    this.#readyNs = doneNs;
+    this.#readyReason = reason;
+  }
+
+  /** What is left to wait for the data of all accesses; null where it is there. */
+  rest(nowNs: number, label: string): Delay | null {
+    const ns = this.#readyNs - nowNs;
+    return ns > 0 ? new Delay(ns, this.#readyReason, label) : null;
+  }
+
+  /** Its accesses, which of them wait, and what came of the others. */
+  fingerprint(hash: StateHash): void {
+    hash.add(this.instance.inst);
+    for (let at = 0; at < this.accesses.length; at++) {
+      const { kind, va, value = 0 } = this.accesses[at]!;
+      hash.addText(kind);
+      hash.add(va);
+      hash.add(value);
+      hash.add(this.#waiting.has(at) ? -2 : this.results[at]!);
+    }
   }
 
   #describe(device: string): string {

@@ -1,5 +1,6 @@
 /** The page table of one address space of a GPU: what its driver told it to map where. */
 import { SimError } from '../core/errors.ts';
+import type { StateHash } from '../core/state-hash.ts';
 import type { Page, Vpn } from '../core/units.ts';
 
 /** The entry is there: reads and prefetches are allowed. */
@@ -54,6 +55,10 @@ export class GpuPageTable {
       return;
     }
     for (let vpn = first; vpn < end; vpn++) entries.delete(vpn);
+  }
+
+  fingerprint(hash: StateHash): void {
+    hash.addPairs(this.#entries);
   }
 
   entry(vpn: Vpn): GpuPte | null {

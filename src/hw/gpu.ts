@@ -10,14 +10,17 @@
 import { SimError } from '../core/errors.ts';
 import type { Kernel } from '../core/kernel.ts';
 import type { Task } from '../core/sched/task.ts';
-import { hex } from '../core/units.ts';
+import type { StateHash } from '../core/state-hash.ts';
+import { hex, type Page } from '../core/units.ts';
 import type { BusMaster } from './bus.ts';
+import type { DeviceTime } from './device-time.ts';
 import { FaultBuffer, type FaultEntry } from './fault-buffer.ts';
 import {
   accessOfFault,
   checkAccesses,
   faultAccess,
   faultReason,
+  GPU_ACCESS_BYTES,
   GPU_CANCELLED,
   type GpuAccess,
   type GpuResult,
@@ -42,6 +45,8 @@ export interface GpuOptions {
    * while the worker runs may be ignored if the worker ends only when `interruptPending` is false.
    */
   readonly onInterrupt: () => void;
+  /** What accesses take; they take no time unless given. */
+  readonly time?: DeviceTime | null;
 }
 
 /** Clusters that share the accesses of one `execute` among their units. */
@@ -57,9 +62,12 @@ export class Gpu {
   readonly #pageSize: number;
   readonly #bus: BusMaster;
   readonly #onInterrupt: () => void;
+  readonly #time: DeviceTime | null;
   /** Those not destroyed, by instance pointer. */
   readonly #instances: Map<number, GpuInstance> = new Map();
   #nextInst = INSTANCE_BYTES;
+  /** Issued, and not yet back at who issued them. */
+  readonly #batches: Set<Batch> = new Set();
   /** Accesses that wait, in the order of issue. */
   #stalled: Stalled[] = [];
   /** Those of them that have no entry, because the buffer was full. */
@@ -76,6 +84,7 @@ export class Gpu {
     this.#pageSize = kernel.pageSize;
     this.#bus = options.bus;
     this.#onInterrupt = options.onInterrupt;
+    this.#time = options.time ?? null;
     this.faultBuffer = new FaultBuffer(options.faultEntries, () => this.#raiseForLost());
   }
 
@@ -100,6 +109,17 @@ export class Gpu {
    */
   recordOf(at: number): number | undefined {
     return this.#records[at];
+  }
+
+  fingerprint(hash: StateHash): void {
+    this.faultBuffer.fingerprint(hash);
+    hash.add(this.#written ? 1 : 0);
+    for (const { inst, dead, pageTable } of this.#instances.values()) {
+      hash.add(dead ? -inst : inst);
+      pageTable.fingerprint(hash);
+    }
+    for (const batch of this.#batches) batch.fingerprint(hash);
+    for (const { at, lost } of this.#stalled) hash.add(lost ? -1 - at : at);
   }
 
   // Instances --------------------------------------------------------------------------------
@@ -136,16 +156,24 @@ export class Gpu {
       throw new SimError('bad-argument', `the instance is not one of ${this.name}`);
     }
     const batch = new Batch(this.#kernel.scheduler, this.name, instance, accesses);
+    this.#batches.add(batch);
     for (let at = 0; at < accesses.length; at++) {
       // A listener to what went before may have let the channel die.
       if (instance.dead) batch.results[at] = GPU_CANCELLED;
       else if (!this.#perform(batch, at)) this.#fault(batch, at);
     }
     this.#raiseForWritten();
+    // Where the buffer only seemed full, nobody is at work who would replay.
+    this.#raiseForLost();
     try {
       while (batch.waiting > 0) yield batch.queue;
     } finally {
       if (batch.waiting > 0) this.#forget(batch);
+      this.#batches.delete(batch);
+    }
+    if (this.#time !== null) {
+      const rest = batch.rest(this.#kernel.scheduler.nowNs, this.name);
+      if (rest !== null) yield rest;
     }
     return batch.results;
   }
@@ -166,6 +194,7 @@ export class Gpu {
     }
     this.#keepWaiting();
     this.#raiseForWritten();
+    this.#raiseForLost();
   }
 
   /**
@@ -208,7 +237,20 @@ export class Gpu {
     } else if (kind === 'write') {
       bus.write32(page, word, value, pid, va);
     }
+    if (this.#time !== null) this.#takeTime(this.#time, batch, at, page);
     return true;
+  }
+
+  /** Accesses overlap: what link and memory let through at a time decides how long they take. */
+  #takeTime(time: DeviceTime, batch: Batch, at: number, page: Page): void {
+    const { kind, bytes = GPU_ACCESS_BYTES } = batch.accesses[at]!;
+    if (this.#kernel.pages.isZoneDevice(page)) batch.ready(time.access('local', bytes), 'work');
+    else {
+      const way = kind === 'write' ? 'write' : 'read';
+      batch.ready(time.access(way, bytes), time.link === null ? 'work' : 'link');
+      // An atomic access of the device to memory of the CPU goes there and back.
+      if (kind === 'atomic') batch.ready(time.access('write', bytes), 'link');
+    }
   }
 
   /** Reports an access that is not allowed, and stalls it unless it is a mere hint. */
@@ -230,10 +272,10 @@ export class Gpu {
     const { kind, va } = batch.accesses[at]!;
     const { inst, pageTable, pid } = batch.instance;
     const { faultBuffer } = this;
-    const { events, scheduler } = this.#kernel;
+    const { events, scheduler, faults } = this.#kernel;
     const device = this.name;
     // Asked first: where many accesses wait, most of them find it full, at every replay.
-    if (faultBuffer.full) {
+    if (faultBuffer.full || faults?.fails('fault_buffer') === true) {
       faultBuffer.overflows++;
       if (events.listening) events.faultBufferOverflow({ device, pid, va, access: kind });
       return false;

@@ -1,6 +1,9 @@
 /** What an ultravisor keeps of one guest, in memory that only it can reach. */
+import type { Kernel } from '../core/kernel.ts';
 import { Mutex } from '../core/sched/locks.ts';
 import type { Scheduler } from '../core/sched/scheduler.ts';
+import type { StateHash } from '../core/state-hash.ts';
+import { type SecureTiming, transferNs } from '../core/timing.ts';
 import type { Page } from '../core/units.ts';
 import { PageCipher } from './page-cipher.ts';
 
@@ -27,6 +30,14 @@ export interface GuestRange {
   readonly bytes: number;
 }
 
+/** Sealing or opening a page takes the caller's time: the call comes back when it is done. */
+export function chargeContents(
+  { timing, scheduler, pageSize }: Kernel,
+  rate: keyof SecureTiming & `${string}PerSecond`,
+): void {
+  if (timing !== null) scheduler.charge(transferNs(pageSize, timing.secure[rate]));
+}
+
 export class SecureGuest {
   readonly lpid: number;
   readonly cipher: PageCipher;
@@ -46,6 +57,8 @@ export class SecureGuest {
   /** Shared addresses that are to be secure again. */
   readonly unsharing: Set<number> = new Set();
   #version = 0;
+  /** Digest of what the guest has loaded from secure memory so far: it is in its hands. */
+  #loaded = 0;
 
   /** @param generation how many guests there were before it, under whatever LPID */
   constructor(lpid: number, generation: number, scheduler: Scheduler) {
@@ -57,6 +70,23 @@ export class SecureGuest {
   /** A version that no page of this guest had before. */
   nextVersion(): number {
     return ++this.#version;
+  }
+
+  /** Loads (`store` null) or stores a word of a secure page: the value, or 0. */
+  access(
+    held: { words: Uint32Array | null },
+    word: number,
+    store: number | null,
+    pageSize: number,
+  ): number {
+    if (store === null) {
+      const value = held.words?.[word] ?? 0;
+      this.#loaded = (Math.imul(this.#loaded, 31) + value + 1) | 0;
+      return value;
+    }
+    held.words ??= new Uint32Array(pageSize / 4);
+    held.words[word] = store;
+    return 0;
   }
 
   /** Whether a registered slot has the page at `gpa`. */
@@ -79,6 +109,29 @@ export class SecureGuest {
     for (const gpa of this.pages.keys()) {
       if (gpa >= start && gpa < start + bytes) this.pages.delete(gpa);
     }
+  }
+
+  fingerprint(hash: StateHash): void {
+    hash.add(this.lpid);
+    hash.add(this.#loaded);
+    hash.addText(this.stage);
+    hash.add(this.aborting ? 1 : 0);
+    hash.add(this.#version);
+    for (const [id, { start, bytes }] of this.slots) {
+      hash.add(id);
+      hash.add(start);
+      hash.add(bytes);
+    }
+    for (const [gpa, held] of this.pages) {
+      hash.add(gpa);
+      hash.addText(held.state);
+      if (held.state === 'shared') hash.add(held.page ?? -1);
+      else if (held.state === 'secure') for (const word of held.words ?? []) hash.add(word);
+      // Version and place lead to the tag, but for a page that was tampered with.
+      else for (const part of [held.version, ...held.tag]) hash.add(part);
+    }
+    for (const [gpa, zero] of this.sharing) hash.add(zero ? -gpa - 1 : gpa);
+    for (const gpa of [...this.refused, -1, ...this.unsharing, -1]) hash.add(gpa);
   }
 
   /** Pages shared before the guest ran: the hypervisor tells of their changes only from then on. */

@@ -9,9 +9,10 @@
 import { EFAULT } from '../core/errno.ts';
 import type { Kernel } from '../core/kernel.ts';
 import { Delay, type Task } from '../core/sched/task.ts';
+import type { StateHash } from '../core/state-hash.ts';
 import type { Page } from '../core/units.ts';
 import type { BusMaster } from './bus.ts';
-import { SecureGuest, type SecurePage } from './secure-guest.ts';
+import { chargeContents, SecureGuest, type SecurePage } from './secure-guest.ts';
 import {
   H_PAGE_IN_SHARED,
   H_SUCCESS,
@@ -27,14 +28,7 @@ import {
   U_PERMISSION,
   U_SUCCESS,
 } from './svm-codes.ts';
-
-/** The hypervisor as the ultravisor calls it. */
-export interface SvmHypervisor {
-  /** A hypercall for the guest `lpid`, with MSR_S set: it comes from the ultravisor. */
-  hcall(lpid: number, call: number, args: readonly number[]): Task<number>;
-  /** The guest touched a shared page that is not mapped. 0: try again; -EFAULT: there is none. */
-  pageFault(lpid: number, gpa: number): Task<number>;
-}
+import type { SvmHypervisor } from './svm-hypervisor.ts';
 
 /** So often a page is asked for that the hypervisor cannot move just now. */
 const PAGE_IN_TRIES = 4;
@@ -75,6 +69,11 @@ export class Ultravisor {
     return this.#guests.get(lpid)?.pages.get(gpa)?.state ?? null;
   }
 
+  fingerprint(hash: StateHash): void {
+    hash.add(this.#generations);
+    for (const guest of this.#guests.values()) guest.fingerprint(hash);
+  }
+
   // Ultracalls of the hypervisor -------------------------------------------------------------
 
   /**
@@ -91,6 +90,7 @@ export class Ultravisor {
 
   /** UV_REGISTER_MEM_SLOT. */
   registerMemSlot(lpid: number, start: number, bytes: number, flags: number, id: number): number {
+    if (this.#refusesOnPurpose()) return U_PARAMETER;
     const guest = this.#guests.get(lpid);
     if (guest === undefined) return U_PARAMETER;
     if (start % this.#pageSize !== 0 || guest.overlapsSlot(start, bytes)) return U_P2;
@@ -118,6 +118,7 @@ export class Ultravisor {
    * where the contents are not those that went out; U_P3 where the guest has the page already.
    */
   pageIn(lpid: number, ra: number, gpa: number, flags: number, order: number): number {
+    if (this.#refusesOnPurpose()) return U_PARAMETER;
     const guest = this.#guests.get(lpid);
     if (guest === undefined) return U_PARAMETER;
     const page = this.#pageAt(ra);
@@ -130,6 +131,7 @@ export class Ultravisor {
 
   /** UV_PAGE_OUT: writes the sealed contents to the page at `ra`; a shared page is left alone. */
   pageOut(lpid: number, ra: number, gpa: number, flags: number, order: number): number {
+    if (this.#refusesOnPurpose()) return U_PARAMETER;
     const guest = this.#guests.get(lpid);
     if (guest === undefined) return U_PARAMETER;
     const page = this.#pageAt(ra);
@@ -163,6 +165,15 @@ export class Ultravisor {
     if (guest.stage === 'normal' && guest.slots.size === 0) return U_PARAMETER;
     this.#enter(lpid);
     return U_SUCCESS;
+  }
+
+  /**
+   * The machine's plan of faults wants this call to be refused. Asked where the hypervisor looks at
+   * the answer: for slots and pages that come, and pages that go.
+   */
+  #refusesOnPurpose(): boolean {
+    const { faults } = this.#kernel;
+    return faults?.fails('ultravisor') === true;
   }
 
   // Hypercalls to the hypervisor --------------------------------------------------------------
@@ -369,7 +380,7 @@ export class Ultravisor {
         guest.pages.set(gpa, { state: 'secure', words: null });
         continue;
       }
-      if (held.state === 'secure') return this.#accessSecure(held, word, store);
+      if (held.state === 'secure') return guest.access(held, word, store, this.#pageSize);
       if (held.state === 'shared' && held.page !== null) {
         if (store === null) return this.#bus.read32(held.page, word);
         this.#bus.write32(held.page, word, store);
@@ -382,13 +393,6 @@ export class Ultravisor {
       if (result < 0) return result;
     }
     return -EFAULT;
-  }
-
-  #accessSecure(held: { words: Uint32Array | null }, word: number, store: number | null): number {
-    if (store === null) return held.words?.[word] ?? 0;
-    held.words ??= new Uint32Array(this.#pageSize / 4);
-    held.words[word] = store;
-    return 0;
   }
 
   /** Asks for a page that went out, a few times if it is somebody else's just now. */
@@ -445,6 +449,7 @@ export class Ultravisor {
     { version, tag }: { readonly version: number; readonly tag: Uint8Array },
   ): number {
     const sealed = this.#read(page) ?? new Uint32Array(this.#pageSize / 4);
+    chargeContents(this.#kernel, 'decryptBytesPerSecond');
     const words = guest.cipher.open({ words: sealed, tag }, { gpa, version });
     if (words === null) {
       guest.refused.add(gpa);
@@ -470,6 +475,7 @@ export class Ultravisor {
       guest.pages.delete(gpa);
       return;
     }
+    chargeContents(this.#kernel, 'encryptBytesPerSecond');
     const version = guest.nextVersion();
     const sealed = guest.cipher.seal(words, this.#pageSize / 4, { gpa, version });
     pages.writePage(page, sealed.words);

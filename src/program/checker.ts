@@ -2,31 +2,20 @@
  * Checks operations before any of them runs: their names, arguments, processes and buffers. Both
  * forms of a program, text and recording, go through it.
  */
-import type { Language } from './language.ts';
+import { type ExpectScope, parseExpect } from './expect-parser.ts';
+import { type Expectation, ownerWord } from './expectation.ts';
+import { KEYWORDS, type Language } from './language.ts';
 import { ProgramError, quoted } from './program-error.ts';
-import type { MachineSpec, Operation, Program, Scope, Step } from './types.ts';
+import { buildMachine } from './run.ts';
+import { ProgramScope } from './scope.ts';
+import type { MachineSpec, Operation, Program, Step } from './types.ts';
 
 const NAME_MAX = 100;
-
-class ProgramScope implements Scope {
-  readonly machine: MachineSpec;
-  process = 0;
-  /** The buffers that each process made so far knows. */
-  readonly buffers: Map<number, Set<number>> = new Map([[0, new Set()]]);
-  readonly exited: Set<number> = new Set();
-
-  constructor(machine: MachineSpec) {
-    this.machine = machine;
-  }
-
-  wasForked(process: number): boolean {
-    return this.buffers.has(process);
-  }
-
-  knowsBuffer(id: number): boolean {
-    return this.buffers.get(this.process)!.has(id);
-  }
-}
+const THREADS_MAX = 16;
+const THREAD_NAME = /^[A-Za-z][A-Za-z0-9_]{0,39}$/;
+/** As the scheduler names the thread that calls `run`. */
+const MAIN_THREAD = 'caller';
+const LABEL = /^[a-z][a-z0-9_]{0,39}$/;
 
 export class Checker {
   readonly #file: string;
@@ -35,10 +24,16 @@ export class Checker {
   readonly #programs: Program[] = [];
   /** Line of each program's name. */
   readonly #names: Map<string, number> = new Map();
+  /** Names of its devices; asked for only where an `expect` names an owner. */
+  #owners: readonly string[] | null = null;
   #scope: ProgramScope;
   #name = '';
   #line = 0;
   #steps: Step[] | null = null;
+  #expects: Expectation[] = [];
+  /** Steps whose results have names. */
+  #labels: Map<string, Step> = new Map();
+  #blocks = 0;
 
   constructor(file: string, language: Language, machine: MachineSpec) {
     this.#file = file;
@@ -56,6 +51,11 @@ export class Checker {
     return this.#programs;
   }
 
+  /** Line of the block that was begun and not joined, or null. */
+  get blockLine(): number | null {
+    return this.#scope.blockLine;
+  }
+
   begin(name: string, line: number): void {
     if (name === '' || name.length > NAME_MAX || /[^\x21-\x7e]/.test(name)) {
       this.#fail(line, `a name of 1 to ${NAME_MAX} letters without spaces`, quoted(name));
@@ -69,21 +69,83 @@ export class Checker {
     this.#name = name;
     this.#line = line;
     this.#steps = [];
+    this.#expects = [];
+    this.#labels = new Map();
+    this.#blocks = 0;
   }
 
   end(): void {
-    this.#programs.push({ name: this.#name, line: this.#line, steps: this.#steps! });
+    const [name, line, steps, expects] = [this.#name, this.#line, this.#steps!, this.#expects];
+    this.#programs.push({ name, line, steps, expects });
     this.#steps = null;
   }
 
-  step(process: number, words: readonly string[], line: number): Step {
+  /** `label`, if given, is the name that the result is kept under. */
+  step(process: number, words: readonly string[], line: number, label: string | null = null): Step {
+    const { thread, blockLine } = this.#scope;
+    if (blockLine !== null && thread === null) {
+      const expected = `thread NAME, after parallel of line ${blockLine}`;
+      this.#fail(line, expected, quoted(words.join(' ')));
+    }
+    if (label !== null) this.#checkLabel(label, line);
     this.#checkProcess(process, line);
     const operation = this.#operation(process, words[0]!, line);
     const values = this.#values(operation, words.slice(1), line);
-    this.#remember(operation, values, process);
-    const step = { line, process, operation, words: words.slice(1), values };
-    this.#steps!.push(step);
+    this.#remember(operation, values, process, line);
+    const steps = this.#steps!;
+    const block = thread === null ? null : this.#blocks - 1;
+    const index = steps.length;
+    const rest = words.slice(1);
+    const step = { line, process, operation, words: rest, values, index, thread, block, label };
+    steps.push(step);
+    if (label !== null) this.#labels.set(label, step);
     return step;
+  }
+
+  parallel(line: number): void {
+    this.#scope.beginBlock(line);
+    this.#blocks++;
+  }
+
+  thread(name: string, line: number): void {
+    if (!THREAD_NAME.test(name)) {
+      const expected = 'a name for the thread: a letter, then up to 39 letters, digits or _';
+      this.#fail(line, expected, quoted(name));
+    }
+    if (name === MAIN_THREAD) {
+      this.#fail(line, `another name than ${MAIN_THREAD}, which the main thread has`, quoted(name));
+    }
+    const earlier = this.#scope.threadLine(name);
+    if (earlier !== undefined) {
+      const expected = 'another name for each thread of a block';
+      this.#fail(line, expected, `${quoted(name)}, as in line ${earlier}`);
+    }
+    if (this.#scope.threadCount === THREADS_MAX) {
+      this.#fail(line, `at most ${THREADS_MAX} threads in a block`, quoted(`thread ${name}`));
+    }
+    this.#scope.beginThread(name, line);
+  }
+
+  join(line: number): void {
+    if (this.#scope.threadCount === 0) {
+      const expected = `thread NAME, after parallel of line ${this.blockLine}`;
+      this.#fail(line, expected, quoted('join'));
+    }
+    this.#scope.endBlock();
+  }
+
+  expect(words: readonly string[], line: number): void {
+    const scope: ExpectScope = {
+      stepOf: (label) => this.#labels.get(label)?.index,
+      isAlive: (process) => this.#scope.isAlive(process),
+      knowsBuffer: (process, buffer) => this.#scope.hasBuffer(process, buffer),
+      labels: () => [...this.#labels.keys()],
+      devices: () => this.#ownerNames(),
+    };
+    const fail = (expected: string, found: string): never => this.#fail(line, expected, found);
+    const clauses = parseExpect(words, scope, fail);
+    const after = this.#steps!.length;
+    this.#expects.push({ line, after, text: words.join(' '), clauses });
   }
 
   #fail(line: number, expected: string, found: string): never {
@@ -91,14 +153,36 @@ export class Checker {
   }
 
   #checkProcess(process: number, line: number): void {
-    const expected = 'a process that was forked and has not exited';
-    if (!this.#scope.wasForked(process)) {
-      this.#fail(line, expected, `process ${process}, which was never forked`);
-    }
-    if (this.#scope.exited.has(process)) {
-      this.#fail(line, expected, `process ${process}, which has exited`);
-    }
+    const found = this.#scope.whyNot(process);
+    if (found !== null) this.#fail(line, 'a process that was forked and has not exited', found);
     this.#scope.process = process;
+    this.#scope.use(process, line);
+  }
+
+  #checkLabel(label: string, line: number): void {
+    if (!LABEL.test(label)) {
+      const expected = 'a name for the result: a small letter, then up to 39 of them, digits or _';
+      this.#fail(line, expected, quoted(label));
+    }
+    if (KEYWORDS.has(label) || this.#language.operations.has(label)) {
+      const expected = 'a name for the result that is no operation or other word of the language';
+      this.#fail(line, expected, quoted(label));
+    }
+    const earlier = this.#labels.get(label);
+    if (earlier !== undefined) {
+      const expected = 'another name for each result';
+      this.#fail(line, expected, `${quoted(label)}, as in line ${earlier.line}`);
+    }
+  }
+
+  /** What `owner` can answer on this machine: its devices know their names once it is built. */
+  #ownerNames(): readonly string[] {
+    if (this.#owners === null) {
+      const { drivers } = buildMachine(this.#machine, this.#language);
+      const names = drivers.flatMap((driver) => [driver, ...(driver.owners ?? [])]);
+      this.#owners = [...new Set(names.map(({ name }) => ownerWord(name)))];
+    }
+    return this.#owners;
   }
 
   #has(driver: string): boolean {
@@ -150,13 +234,22 @@ export class Checker {
     });
   }
 
-  #remember(operation: Operation, values: readonly unknown[], process: number): void {
-    const own = this.#scope.buffers.get(process)!;
+  #remember(operation: Operation, values: readonly unknown[], process: number, line: number): void {
     operation.args.forEach((arg, i) => {
-      if (arg.names === 'buffer') own.add(values[i] as number);
+      if (arg.names === 'buffer') this.#nameBuffer(process, values[i] as number, line);
     });
-    if (operation.effect === 'fork') this.#scope.buffers.set(values[0] as number, new Set(own));
-    if (operation.effect === 'exit') this.#scope.exited.add(process);
+    if (operation.effect === 'fork') this.#scope.fork(values[0] as number, line);
+    if (operation.effect === 'exit') {
+      const found = this.#scope.whyNotExit(process);
+      if (found !== null) this.#fail(line, 'a process that no other thread uses', found);
+      this.#scope.exit(process, line);
+    }
+  }
+
+  #nameBuffer(process: number, id: number, line: number): void {
+    const found = this.#scope.whyNotName(process, id);
+    if (found !== null) this.#fail(line, 'a buffer that no other thread of the block names', found);
+    this.#scope.name(process, id, line);
   }
 }
 

@@ -3,7 +3,7 @@ import type { Machine } from '../core/machine.ts';
 import type { Language } from './language.ts';
 import { OwnershipMap } from './ownership-map.ts';
 import type { KernelRecording, RecordedProgram } from './recording.ts';
-import { buildMachine, ProgramRunner, resultLine } from './run.ts';
+import { type BuildOptions, buildMachine, ProgramRunner, resultLine } from './run.ts';
 import type { Json, Result } from './types.ts';
 
 /** Of so many differences of a recording the ownership maps are drawn. */
@@ -37,16 +37,18 @@ export interface ProgramReport {
 
 /**
  * Replays a recording program by program. One machine serves them all, as one kernel did, until
- * a program goes astray; the next one then gets a new machine.
+ * a program goes astray; the next one then gets a new machine. `options` say how a machine is
+ * driven: with a timing, say.
  */
 export function* replayRecording(
   recording: KernelRecording,
   language: Language,
+  options: BuildOptions = {},
 ): Generator<ProgramReport, void, undefined> {
   let machine: Machine | null = null;
   let differences = 0;
   for (const recorded of recording.programs) {
-    machine ??= buildMachine(recording.machine, language);
+    machine ??= buildMachine(recording.machine, language, undefined, options);
     const maps = differences < MAPS_MAX;
     const report = replayProgram({ recording, recorded, language, maps }, machine);
     if (report.difference !== null) {

@@ -1,5 +1,6 @@
 /** Operations of the CPU and of system calls, which every machine knows. */
 import { ENOMEM, errnoName } from '../core/errno.ts';
+import { FAULT_SITES } from '../core/fault-plan.ts';
 import type { Mm } from '../core/mm/mm.ts';
 import { leafIndex } from '../core/mm/page-table.ts';
 import { PTE_NONE, PTE_PRESENT } from '../core/mm/pte.ts';
@@ -241,6 +242,67 @@ function pagemapEntry(mm: Mm, va: Va): string {
   return `${letter}${ofFile}${once}`;
 }
 
+/** Attempts that `fail` can count ahead. */
+const ATTEMPTS_MAX = 1_000_000;
+
+const failOperation: Operation = operation({
+  name: 'fail',
+  summary: 'the n-th attempt from now at something fails',
+  args: [
+    wordArg(
+      'site',
+      FAULT_SITES.map(({ site }) => site),
+    ),
+    intArg('n', 1, ATTEMPTS_MAX),
+  ],
+  // biome-ignore lint/correctness/useYield: setting up a fault does not wait.
+  *run(ctx, [site, n]) {
+    ctx.fail(site, n);
+    return { ret: '0' };
+  },
+});
+
+const pageLockOperation: Operation = operation({
+  name: 'page_lock',
+  summary: 'somebody takes the lock of a page, and a reference',
+  args: [bufferArg(), offsetArg()],
+  *run(ctx, [id, offset]) {
+    const result = yield* ctx.held.lock(ctx.current.process, ctx.address(id, offset));
+    return { ret: errnoName(result) };
+  },
+});
+
+const pageUnlockOperation: Operation = operation({
+  name: 'page_unlock',
+  summary: 'gives back what page_lock took there',
+  args: [bufferArg(), offsetArg()],
+  // biome-ignore lint/correctness/useYield: unlocking does not wait.
+  *run(ctx, [id, offset]) {
+    return { ret: errnoName(ctx.held.unlock(ctx.current.process, ctx.address(id, offset))) };
+  },
+});
+
+const pagePinOperation: Operation = operation({
+  name: 'page_pin',
+  summary: 'somebody pins pages for writing: pin_user_pages_fast',
+  args: [bufferArg(), offsetArg(), pagesArg(1)],
+  *run(ctx, [id, offset, pages]) {
+    const result = yield* ctx.held.pin(ctx.current.process, ctx.address(id, offset), pages);
+    return { ret: errnoName(result) };
+  },
+});
+
+const pageUnpinOperation: Operation = operation({
+  name: 'page_unpin',
+  summary: 'lets go of all that page_pin took in this program',
+  args: [],
+  // biome-ignore lint/correctness/useYield: letting go does not wait.
+  *run(ctx) {
+    ctx.held.unpin();
+    return { ret: '0' };
+  },
+});
+
 export const CORE_OPERATIONS: readonly Operation[] = [
   mmapOperation,
   munmapOperation,
@@ -252,4 +314,9 @@ export const CORE_OPERATIONS: readonly Operation[] = [
   forkOperation,
   exitOperation,
   pagemapOperation,
+  failOperation,
+  pageLockOperation,
+  pageUnlockOperation,
+  pagePinOperation,
+  pageUnpinOperation,
 ];

@@ -1,10 +1,20 @@
 /** The header of a program text: the machine it asks for. */
 import { DEFAULT_ERA, ERAS, type EraName } from '../core/era.ts';
+import { SimError } from '../core/errors.ts';
 import { GiB, KiB, MiB, PAGE_SIZE } from '../core/units.ts';
 import { orList, parseInteger, parseList } from './args.ts';
 import { eraReaches, type Language } from './language.ts';
 import { ProgramError, quoted } from './program-error.ts';
-import type { DeviceSpec, DriverFactory, MachineSpec, OptionSpec, OptionValue } from './types.ts';
+import { parseRules } from './rules.ts';
+import { buildMachine } from './run.ts';
+import type {
+  DeviceSpec,
+  DriverFactory,
+  MachineSpec,
+  OptionSpec,
+  OptionValue,
+  RuleChanges,
+} from './types.ts';
 
 const RAM_MIN: number = MiB;
 const RAM_MAX: number = 64 * GiB;
@@ -32,14 +42,22 @@ class Words {
   }
 }
 
+/** A device line. */
+interface GivenDevice {
+  readonly spec: DeviceSpec;
+  readonly line: number;
+  readonly words: readonly string[];
+}
+
 export class Header {
   readonly #file: string;
   readonly #language: Language;
   #machineLine = 0;
   #era: EraName = DEFAULT_ERA;
+  #rules: RuleChanges | null = null;
   #ramBytes = RAM_DEFAULT;
   #pageSize = PAGE_SIZE;
-  readonly #devices: { readonly spec: DeviceSpec; readonly line: number }[] = [];
+  readonly #devices: GivenDevice[] = [];
 
   /** `era`, if given, stands in the place of the era that the text names. */
   constructor(file: string, language: Language) {
@@ -59,7 +77,10 @@ export class Header {
     const devices =
       this.#devices.length > 0 ? this.#checkedDevices(chosen) : this.#defaultDevices(chosen);
     const { ramBytes, pageSize } = this.#sizes();
-    return { era: chosen, ramBytes, pageSize, devices };
+    const rules = this.#rules === null ? {} : { rules: this.#rules };
+    const spec = { era: chosen, ...rules, ramBytes, pageSize, devices };
+    if (this.#rules !== null) this.#tryRules(spec);
+    return spec;
   }
 
   #fail(line: number, expected: string, found: string | undefined): never {
@@ -73,7 +94,7 @@ export class Header {
       this.#fail(line, expected, ['machine', ...rest].join(' '));
     }
     this.#machineLine = line;
-    const keys = orList(['era', 'ram', 'page']);
+    const keys = orList(['era', 'rules', 'ram', 'page']);
     if (rest.length === 0) this.#fail(line, keys, undefined);
     const words = new Words(rest);
     const seen = new Set<string>();
@@ -81,6 +102,7 @@ export class Header {
       if (seen.has(key)) this.#fail(line, `${key} only once`, key);
       seen.add(key);
       if (key === 'era') this.#era = this.#parseEra(words.next(), line);
+      else if (key === 'rules') this.#rules = this.#parseRules(words.next(), line);
       else if (key === 'ram') this.#ramBytes = this.#parseRam(words.next(), line);
       else if (key === 'page') this.#pageSize = this.#parsePage(words.next(), line);
       else this.#fail(line, keys, key);
@@ -91,6 +113,13 @@ export class Header {
     const era = ERAS.find(({ name }) => name === word);
     if (era !== undefined) return era.name;
     return this.#fail(line, `era: ${orList(ERAS.map(({ name }) => name))}`, word);
+  }
+
+  #parseRules(word: string | undefined, line: number): RuleChanges {
+    const fail = (expected: string, found: string | undefined): never =>
+      this.#fail(line, expected, found);
+    if (word === undefined) return fail('rules: RULE=VALUE,RULE=VALUE,…', word);
+    return parseRules(word, fail);
   }
 
   #parseRam(word: string | undefined, line: number): number {
@@ -122,6 +151,17 @@ export class Header {
     return { ramBytes: this.#ramBytes, pageSize };
   }
 
+  /** Rules that exclude one of the devices show when the machine is built. */
+  #tryRules(spec: MachineSpec): void {
+    try {
+      buildMachine(spec, this.#language);
+    } catch (error) {
+      if (!(error instanceof SimError)) throw error;
+      const expected = 'rules that its devices can live with';
+      throw new ProgramError(this.#file, this.#machineLine, expected, error.message);
+    }
+  }
+
   #addDevice(rest: readonly string[], line: number): void {
     const spec = this.#parseDevice(rest, line);
     const factory = this.#language.drivers.get(spec.driver)!;
@@ -132,7 +172,7 @@ export class Header {
     if (this.#devices.length >= DEVICES_MAX) {
       this.#fail(line, `at most ${DEVICES_MAX} devices in a machine`, rest.join(' '));
     }
-    this.#devices.push({ spec, line });
+    this.#devices.push({ spec, line, words: rest });
   }
 
   #parseDevice(rest: readonly string[], line: number): DeviceSpec {
@@ -152,10 +192,9 @@ export class Header {
     }
     for (const option of factory.options) {
       if (option.name in options) continue;
-      if (option.default === undefined) {
+      options[option.name] =
+        defaultOf(option) ??
         this.#fail(line, `${option.name}: ${expectedValue(option)}`, undefined);
-      }
-      options[option.name] = option.default;
     }
     const problem = factory.check?.(options) ?? null;
     if (problem !== null) {
@@ -170,17 +209,11 @@ export class Header {
   }
 
   #checkedDevices(era: EraName): DeviceSpec[] {
-    for (const { spec, line } of this.#devices) {
+    for (const { spec, line, words } of this.#devices) {
       const since = this.#sinceOf(spec);
       if (since === null || eraReaches(era, since)) continue;
-      const words = Object.values(spec.options).filter((value) => typeof value === 'string');
-      const device = [spec.driver, ...words].join(' ');
-      throw new ProgramError(
-        this.#file,
-        line,
-        `a device of era ${era}`,
-        `${device}, since ${since}`,
-      );
+      const found = `${words.join(' ')}, since ${since}`;
+      throw new ProgramError(this.#file, line, `a device of era ${era}`, found);
     }
     return this.#devices.map(({ spec }) => spec);
   }
@@ -220,6 +253,8 @@ function parseValue(option: OptionSpec, word: string): OptionValue | undefined {
       return parseSize(word, option);
     case 'list':
       return parseList(word, option.min, option.max);
+    case 'flags':
+      return parseFlags(word, option.choices);
     case 'count': {
       const value = parseInteger(word);
       return value !== undefined && value >= option.min && value <= option.max ? value : undefined;
@@ -239,7 +274,20 @@ function expectedValue(option: OptionSpec): string {
       return `a number from ${option.min} to ${option.max}`;
     case 'list':
       return `numbers from ${option.min} to ${option.max} with commas between them`;
+    case 'flags':
+      return `words with commas between them, each once, of ${option.choices.join(', ')}`;
   }
+}
+
+function parseFlags(word: string, choices: readonly string[]): readonly string[] | undefined {
+  const flags = word.split(',');
+  const known = flags.every((flag) => choices.includes(flag));
+  return known && new Set(flags).size === flags.length ? flags : undefined;
+}
+
+/** What an option is where the header does not give it; undefined where it must. */
+function defaultOf(option: OptionSpec): OptionValue | undefined {
+  return option.kind === 'flags' ? [] : option.default;
 }
 
 interface SizeSpec {

@@ -18,6 +18,14 @@ export {
 export { usage } from './checker.ts';
 export { type Difference, type ProgramReport, replayRecording } from './conformance.ts';
 export { bufferPageAt, CORE_OPERATIONS } from './core-operations.ts';
+export {
+  type Atom,
+  checkExpectation,
+  type Expectation,
+  type ExpectationResult,
+} from './expectation.ts';
+export { finalState } from './final-state.ts';
+export { HeldPages } from './held-pages.ts';
 export { Language, type LanguageOptions } from './language.ts';
 export {
   OwnershipMap,
@@ -36,14 +44,25 @@ export {
   parseRecording,
   type RecordedProgram,
 } from './recording.ts';
+export { eraOf } from './rules.ts';
 export {
+  type BuildOptions,
   buildMachine,
   ProgramRunner,
-  type RunHooks,
   resultLine,
-  runProgram,
+  type SkipStep,
+  type StepListener,
   type StepResult,
+  stepLine,
 } from './run.ts';
+export {
+  blockAt,
+  expectationError,
+  type RunHooks,
+  type RunOptions,
+  runProgram,
+  withDependents,
+} from './run-program.ts';
 export {
   type ArgSpec,
   type ArgValues,
@@ -65,6 +84,7 @@ export {
   type ProgramProcess,
   type ProgramText,
   type Result,
+  type RuleChanges,
   type Scope,
   type Step,
   type TypedOperation,

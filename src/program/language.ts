@@ -4,6 +4,22 @@ import { SimError } from '../core/errors.ts';
 import { CORE_OPERATIONS } from './core-operations.ts';
 import type { DriverFactory, Operation } from './types.ts';
 
+/** Words that are no operations, and no names of results. */
+export const KEYWORDS: ReadonlySet<string> = new Set([
+  'program',
+  'end',
+  'machine',
+  'device',
+  'parallel',
+  'thread',
+  'join',
+  'expect',
+  'and',
+  'or',
+  'value',
+  'owner',
+]);
+
 export interface LanguageOptions {
   readonly drivers: readonly DriverFactory[];
   /**
@@ -28,6 +44,10 @@ export class Language {
     for (const operation of all) {
       if (operations.has(operation.name)) {
         throw new SimError('bad-argument', `two operations are named ${operation.name}`);
+      }
+      if (KEYWORDS.has(operation.name)) {
+        const message = `${operation.name} is a word of the language and can be no operation`;
+        throw new SimError('bad-argument', message);
       }
       operations.set(operation.name, operation);
     }

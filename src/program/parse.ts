@@ -7,6 +7,9 @@ import type { Language } from './language.ts';
 import { ProgramError, quoted } from './program-error.ts';
 import type { ProgramText } from './types.ts';
 
+/** What may not stand between `parallel` and `join`. */
+const NOT_IN_BLOCKS: readonly string[] = ['end', 'parallel', 'expect', 'program'];
+
 export interface ParseOptions {
   /** For messages. */
   readonly file: string;
@@ -39,6 +42,10 @@ class Parser {
     });
     const last = Math.max(1, lines.length - (lines.at(-1) === '' ? 1 : 0));
     const open = this.#checker?.open ?? null;
+    const block = this.#checker?.blockLine ?? null;
+    if (block !== null) {
+      this.#fail(last, `join, for parallel of line ${block}`, 'the end of the file');
+    }
     if (open !== null) {
       const expected = `end, for program ${quoted(open.name)} of line ${open.line}`;
       this.#fail(last, expected, 'the end of the file');
@@ -89,25 +96,73 @@ class Parser {
 
   #insideProgram(checker: Checker, words: readonly string[], line: number): void {
     const first = words[0]!;
-    const { name, line: begun } = checker.open!;
-    if (first === 'end') {
-      if (words.length > 1) this.#fail(line, 'nothing after end', quoted(words[1]!));
-      checker.end();
-    } else if (first === 'program') {
+    if (checker.blockLine !== null && NOT_IN_BLOCKS.includes(first)) {
+      const expected = `join first, for parallel of line ${checker.blockLine}`;
+      this.#fail(line, expected, quoted(words.join(' ')));
+    }
+    this.#refuseOutsiders(checker, words, line);
+    switch (first) {
+      case 'end':
+      case 'parallel':
+      case 'join':
+        if (words.length > 1) this.#fail(line, `nothing after ${first}`, quoted(words[1]!));
+        if (first === 'end') checker.end();
+        else if (first === 'parallel') checker.parallel(line);
+        else this.#join(checker, line);
+        return;
+      case 'thread':
+        this.#thread(checker, words, line);
+        return;
+      case 'expect':
+        checker.expect(words.slice(1), line);
+        return;
+      default:
+        if (words[1] === '=') this.#step(checker, words.slice(2), line, first);
+        else this.#step(checker, words, line, null);
+    }
+  }
+
+  /** Words that have their place outside of programs. */
+  #refuseOutsiders(checker: Checker, words: readonly string[], line: number): void {
+    const first = words[0]!;
+    if (first === 'program') {
+      const { name, line: begun } = checker.open!;
       const expected = `end, for program ${quoted(name)} of line ${begun}`;
       this.#fail(line, expected, quoted(words.join(' ')));
-    } else if (first === 'machine' || first === 'device') {
-      this.#fail(line, `${first} before the first program`, quoted(words.join(' ')));
-    } else if (first.startsWith('@')) {
-      const process = parseInteger(first.slice(1));
-      if (process === undefined || process >= PROCESSES_MAX) {
-        this.#fail(line, `a process number: @0 to @${PROCESSES_MAX - 1}`, quoted(first));
-      }
-      if (words.length === 1)
-        this.#fail(line, `an operation after ${first}`, 'the end of the line');
-      checker.step(process, words.slice(1), line);
-    } else {
-      checker.step(0, words, line);
     }
+    if (first === 'machine' || first === 'device') {
+      this.#fail(line, `${first} before the first program`, quoted(words.join(' ')));
+    }
+  }
+
+  #join(checker: Checker, line: number): void {
+    if (checker.blockLine === null) this.#fail(line, 'parallel before join', quoted('join'));
+    checker.join(line);
+  }
+
+  #thread(checker: Checker, words: readonly string[], line: number): void {
+    if (words.length !== 2) {
+      this.#fail(line, 'thread and a name of one word', quoted(words.join(' ')));
+    }
+    if (checker.blockLine === null) {
+      this.#fail(line, 'parallel before the first thread', quoted(words.join(' ')));
+    }
+    checker.thread(words[1]!, line);
+  }
+
+  #step(checker: Checker, words: readonly string[], line: number, label: string | null): void {
+    const first = words[0];
+    if (first === undefined)
+      this.#fail(line, `an operation after ${label} =`, 'the end of the line');
+    if (!first.startsWith('@')) {
+      checker.step(0, words, line, label);
+      return;
+    }
+    const process = parseInteger(first.slice(1));
+    if (process === undefined || process >= PROCESSES_MAX) {
+      this.#fail(line, `a process number: @0 to @${PROCESSES_MAX - 1}`, quoted(first));
+    }
+    if (words.length === 1) this.#fail(line, `an operation after ${first}`, 'the end of the line');
+    checker.step(process, words.slice(1), line, label);
   }
 }

@@ -120,12 +120,16 @@ class RecordingParser {
   }
 
   #operation(checker: Checker, fields: Fields, line: Line): void {
-    const { op, proc, args } = fields;
+    const { op, proc, args, thread } = fields;
     if (typeof op !== 'string') {
       this.#fail(line.number, 'a line with "program" or "op"', quoted(line.text));
     }
     if (checker.open === null) {
       this.#fail(line.number, 'a line {"program":"NAME"} first', quoted(line.text));
+    }
+    if (thread !== undefined) {
+      const expected = 'an operation of no thread: recordings run one after another';
+      this.#fail(line.number, expected, quoted(line.text));
     }
     this.#checkProcess(proc, line);
     if (!Array.isArray(args) || !args.every(isArgument)) {

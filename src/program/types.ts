@@ -6,11 +6,14 @@
  * the header of a program, how to make one, and the operations it adds.
  */
 import type { Driver, OpenFile } from '../core/driver.ts';
-import type { EraName } from '../core/era.ts';
+import type { Era, EraName } from '../core/era.ts';
+import type { FaultSite } from '../core/fault-plan.ts';
 import type { Machine } from '../core/machine.ts';
 import type { Process } from '../core/process.ts';
 import type { Task } from '../core/sched/task.ts';
 import type { Va } from '../core/units.ts';
+import type { Expectation } from './expectation.ts';
+import type { HeldPages } from './held-pages.ts';
 
 export type Json =
   | null
@@ -78,6 +81,8 @@ export interface ProgramContext {
   readonly current: ProgramProcess;
   /** Processes alive, by number. */
   readonly processes: ReadonlyMap<number, ProgramProcess>;
+  /** Pages that the program locks or pins on purpose. */
+  readonly held: HeldPages;
   /** The machine's devices of one class, in the order of the header: `ctx.devices(Dmirror)[1]`. */
   devices<D extends DeviceDriver>(kind: DeviceClass<D>): readonly D[];
   /** What the current process opened of `device`: what its `open` returned. */
@@ -88,6 +93,8 @@ export interface ProgramContext {
   fork(number: number): Task<number>;
   /** Ends the current process. */
   exit(): Task<void>;
+  /** The `n`-th attempt at `site` from now fails (1 is the next); forgotten when the program ends. */
+  fail(site: FaultSite, n: number): void;
 }
 
 export interface Operation {
@@ -174,9 +181,15 @@ export type OptionSpec =
       readonly min: number;
       readonly max: number;
       readonly default: readonly number[];
+    }
+  /** `defects late_unlock,no_retry`: some of the words, with commas; none of them by default. */
+  | {
+      readonly kind: 'flags';
+      readonly name: string;
+      readonly choices: readonly string[];
     };
 
-export type OptionValue = number | string | readonly number[];
+export type OptionValue = number | string | readonly number[] | readonly string[];
 /** Every option of the driver has a value here, given or default. */
 export type Options = Readonly<Record<string, OptionValue>>;
 
@@ -209,8 +222,13 @@ export interface DeviceSpec {
   readonly options: Options;
 }
 
+/** Rules that a header sets otherwise than its era has them. */
+export type RuleChanges = Readonly<Partial<Omit<Era, 'name'>>>;
+
 export interface MachineSpec {
   readonly era: EraName;
+  /** Left out where the header sets none. */
+  readonly rules?: RuleChanges;
   readonly ramBytes: number;
   /** Bytes of a page. */
   readonly pageSize: number;
@@ -229,12 +247,23 @@ export interface Step {
   readonly words: readonly string[];
   /** As the operation takes them. */
   readonly values: readonly unknown[];
+  /** Position among the steps of the program. */
+  readonly index: number;
+  /** The thread that runs it; null for the main thread. */
+  readonly thread: string | null;
+  /** Number of the parallel block it belongs to, from 0; null outside of blocks. */
+  readonly block: number | null;
+  /** The name its result is kept under, or null. */
+  readonly label: string | null;
 }
 
 export interface Program {
   readonly name: string;
   readonly line: number;
+  /** In the order of the text; those of a block follow each other, thread by thread. */
   readonly steps: readonly Step[];
+  /** In the order of the text. */
+  readonly expects: readonly Expectation[];
 }
 
 /** A text of programs, checked. */

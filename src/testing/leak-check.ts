@@ -1,7 +1,6 @@
 /** What is left when every process has ended. */
+import { leakedMemory } from '../core/leaks.ts';
 import type { Machine } from '../core/machine.ts';
-import type { DevPagemap } from '../core/pagemap/pagemap.ts';
-import type { Page } from '../core/units.ts';
 
 /**
  * Ends every process of a machine, newest first, and says what did not come back: one line each, no
@@ -9,36 +8,6 @@ import type { Page } from '../core/units.ts';
  */
 export function leakCheck(machine: Machine): string[] {
   for (const proc of [...machine.processes.values()].reverse()) machine.run(proc.exitTask());
-  const { pages, pagemaps } = machine.kernel;
-  const leaks: string[] = [];
-  for (const pagemap of pagemaps) {
-    if (pagemap.pagesInUse === 0) continue;
-    const left = usedPages(machine, pagemap);
-    leaks.push(
-      `${countOf(pagemap.pagesInUse, 'device page')} of ${pagemap.name} never came back` +
-        (left.length === 0 ? '' : `: ${left.slice(0, 4).join(', ')}`),
-    );
-  }
-  if (pages.ramUsed > 0) {
-    leaks.push(`${countOf(pages.ramUsed, 'page')} of RAM never came back`);
-  }
-  return leaks.concat(machine.verify({ full: true }).map(({ message }) => message));
-}
-
-/** The used pages of a region, each with what keeps it: "page 512 (1 reference, locked)". */
-export function usedPages(machine: Machine, pagemap: DevPagemap): string[] {
-  const { pages } = machine.kernel;
-  const { firstPage, pageCount } = pagemap;
-  const used: string[] = [];
-  for (let page: Page = firstPage; page < firstPage + pageCount; page++) {
-    const refs = pages.refcount[page]! - pages.freeDevicePageRefs;
-    if (refs <= 0) continue;
-    const locked = pages.isLocked(page) ? ', locked' : '';
-    used.push(`page ${page} (${countOf(refs, 'reference')}${locked})`);
-  }
-  return used;
-}
-
-function countOf(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`;
+  const findings = machine.verify({ full: true });
+  return leakedMemory(machine).concat(findings.map(({ message }) => message));
 }

@@ -3,6 +3,7 @@ import type { OpenFile } from '../core/driver.ts';
 import type { Era, EraName } from '../core/era.ts';
 import { errnoName } from '../core/errno.ts';
 import { SimError } from '../core/errors.ts';
+import { usedPages } from '../core/leaks.ts';
 import { Machine } from '../core/machine.ts';
 import type { DevPagemap, Owner } from '../core/pagemap/pagemap.ts';
 import type { MmapOptions, Process } from '../core/process.ts';
@@ -13,7 +14,7 @@ import type { DeviceDriver } from '../program/types.ts';
 import { Diagnosis } from './diagnose.ts';
 import { DriverFailure } from './failure.ts';
 import { afterDeviceFault } from './inject.ts';
-import { leakCheck, usedPages } from './leak-check.ts';
+import { leakCheck } from './leak-check.ts';
 import { Probe } from './probe.ts';
 import type { Answer, DriverSpec, DriverUse } from './spec.ts';
 

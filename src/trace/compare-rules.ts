@@ -271,7 +271,9 @@ function placeKey({ process, buffer, page }: PagePlace): string {
  * The era's name comes last: it is no rule, but a driver may go by it.
  */
 function flipsBetween(older: Era, newer: Era): Flip[] {
-  const between = ERAS.slice(ERAS.indexOf(older) + 1, ERAS.indexOf(newer) + 1);
+  // By name: a header may have changed rules of both.
+  const position = ({ name }: Era): number => ERAS.findIndex((era) => era.name === name);
+  const between = ERAS.slice(position(older) + 1, position(newer) + 1);
   const flips: Flip[] = [];
   const keys = (Object.keys(older) as (keyof Era)[]).filter((key) => key !== 'name');
   for (const key of [...keys, 'name'] as const) {

@@ -7,6 +7,7 @@ import type { Machine } from '../core/machine.ts';
 import type { Page, Va } from '../core/units.ts';
 import type { Language } from '../program/language.ts';
 import { buildMachine, ProgramRunner } from '../program/run.ts';
+import { blockAt } from '../program/run-program.ts';
 import type { MachineSpec, Program, Result, Step } from '../program/types.ts';
 import { TrespassWatch } from './trespass-watch.ts';
 
@@ -89,7 +90,7 @@ export class EraRun {
 
   #attempt(step: Step | undefined): Outcome {
     try {
-      if (step !== undefined) return { result: this.runner.step(step) };
+      if (step !== undefined) return { result: this.#result(step) };
       this.runner.finish();
       return { result: {} };
     } catch (error) {
@@ -101,8 +102,17 @@ export class EraRun {
     }
   }
 
+  /** All of a block runs when its first step is next; its threads are served first come, first. */
+  #result(step: Step): Result {
+    if (step.block === null) return this.runner.step(step);
+    const isFirst = this.#program.steps[step.index - 1]?.block !== step.block;
+    if (isFirst) this.runner.block(blockAt(this.#program, step.index), () => {});
+    return this.runner.results[step.index]!;
+  }
+
   #note({ by, what, owner, pid, va, page }: TrespassInfo): void {
-    const place = placeOf(this.#program, this.outcomes.length);
+    const ofBlock = this.runner.stepOf.get(this.machine.scheduler.current);
+    const place = placeOf(this.#program, ofBlock?.index ?? this.outcomes.length);
     const living = [...this.runner.processes.values()];
     const process = living.find(({ process: proc }) => proc.pid === pid)?.number ?? null;
     this.trespasses.push({ ...place, by, what, owner: owner.name, process, va, page });

@@ -9,6 +9,7 @@ import { SimError } from '../core/errors.ts';
 import type { Language } from '../program/language.ts';
 import { parsePrograms } from '../program/parse.ts';
 import { ProgramError } from '../program/program-error.ts';
+import { eraOf } from '../program/rules.ts';
 import type { MachineSpec, ProgramText } from '../program/types.ts';
 import { foldPages, type PageRun } from './compare-fold.ts';
 import {
@@ -93,7 +94,8 @@ class Lockstep {
   readonly #steps: number;
 
   constructor(subject: CompareSubject, eras: readonly EraName[], listen: boolean) {
-    this.runs = eras.map((era) => new EraRun(subject, eraNamed(era), { listen }));
+    const { machine } = subject;
+    this.runs = eras.map((era) => new EraRun(subject, eraOf(machine, era), { listen }));
     this.#steps = subject.program.steps.length;
   }
 

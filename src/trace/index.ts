@@ -63,3 +63,5 @@ export type {
 } from './report/types.ts';
 export { makeReport, type ReportOptions } from './report.ts';
 export { causeEvents, deviceEvents, pageEvents } from './streams.ts';
+export { makeTimeReport } from './time/report.ts';
+export type { DeviceTimes, LinkTime, ThreadTime, TimeReport, TimeSpent } from './time/types.ts';

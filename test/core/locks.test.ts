@@ -46,9 +46,9 @@ describe('Mutex', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(), { minLength: 1 }), (choices) => {
         let at = 0;
-        const scheduler = new Scheduler(
-          (runnable) => choices[at++ % choices.length]! % runnable.length,
-        );
+        const scheduler = new Scheduler({
+          strategy: (runnable) => choices[at++ % choices.length]! % runnable.length,
+        });
         const mutex = new Mutex(scheduler, 'm');
         let inside = 0;
         let rounds = 0;

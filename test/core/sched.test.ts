@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { EventQueue } from '../../src/core/sched/event-queue.ts';
-import { Scheduler } from '../../src/core/sched/scheduler.ts';
+import { Scheduler, type Strategy } from '../../src/core/sched/scheduler.ts';
 import { Delay, RESCHEDULE, type Task, type Wait } from '../../src/core/sched/task.ts';
 import { WaitQueue } from '../../src/core/sched/wait-queue.ts';
 import { codeOf, fail, later, sleep } from './tasks.ts';
@@ -95,8 +95,8 @@ describe('virtual time', () => {
 });
 
 describe('the choice point', () => {
-  function orderUnder(strategy?: ConstructorParameters<typeof Scheduler>[0]): string[] {
-    const scheduler = new Scheduler(strategy);
+  function orderUnder(strategy?: Strategy): string[] {
+    const scheduler = new Scheduler({ strategy });
     const seen: string[] = [];
     function* twice(name: string): Task<void> {
       seen.push(`${name}1`);

@@ -12,7 +12,8 @@ import {
   svmCallName,
   U_SUCCESS,
 } from '../../src/hw/svm-codes.ts';
-import { type SvmHypervisor, Ultravisor } from '../../src/hw/ultravisor.ts';
+import type { SvmHypervisor } from '../../src/hw/svm-hypervisor.ts';
+import { Ultravisor } from '../../src/hw/ultravisor.ts';
 
 export const PAGE: number = 64 * KiB;
 export const SHIFT = 16;

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { FAULT_SITES } from '../../src/core/fault-plan.ts';
 import { LANGUAGE } from '../../src/drivers/index.ts';
 import { usage } from '../../src/program/index.ts';
 import { hmmlab } from './cli.ts';
@@ -39,7 +40,17 @@ describe('docs/programs.md', () => {
     expect(PAGE).toContain(`| \`${usage(operation)}\` |`);
   });
 
-  it.each([...LANGUAGE.drivers.keys()])('describes the device %s', (driver) => {
-    expect(PAGE).toContain(`\`device ${driver}`);
+  it.each([...LANGUAGE.drivers.values()])('describes the device $name', ({ name, options }) => {
+    const row = PAGE.split('\n').find((line) => line.startsWith(`| \`device ${name}`));
+    for (const option of options) {
+      const words = option.kind === 'choice' ? option.choices : [option.name];
+      for (const word of words) expect(row).toContain(word);
+      if (option.kind !== 'flags') continue;
+      for (const flag of option.choices) expect(PAGE).toContain(`| \`${flag}\` | ${name} |`);
+    }
+  });
+
+  it.each(FAULT_SITES)('describes the site $site', ({ site, summary }) => {
+    expect(PAGE).toContain(`| \`${site}\` | ${summary} |`);
   });
 });

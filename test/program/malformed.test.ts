@@ -1,35 +1,7 @@
 // Programs, headers and recordings that are refused: each with the line and what was expected.
 
 import { describe, expect, it } from 'vitest';
-import { LANGUAGE } from '../../src/drivers/index.ts';
-import { ProgramError, parsePrograms, parseRecording } from '../../src/program/index.ts';
-
-/** A name, the text, and the whole message without the file's name. */
-type Case = readonly [what: string, text: string, message: string];
-
-function refusal(parse: () => unknown): string {
-  try {
-    parse();
-  } catch (error) {
-    if (error instanceof ProgramError) {
-      // The parts of the error make up its message.
-      expect(error.message).toBe(
-        `f:${error.line}: expected ${error.expected}; found ${error.found}`,
-      );
-      return error.message.replace(/^f:/, '');
-    }
-    throw error;
-  }
-  return 'nothing was refused';
-}
-
-function refusedText(text: string): string {
-  return refusal(() => parsePrograms(text, { file: 'f', language: LANGUAGE }));
-}
-
-function refusedRecording(text: string): string {
-  return refusal(() => parseRecording(text, 'f', LANGUAGE));
-}
+import { type Case, refusedRecording, refusedText } from './refused.ts';
 
 /** A program whose first operations map buffers 0 and 1; `operation` stands in line 4. */
 function after(...operations: readonly string[]): string {
@@ -38,6 +10,7 @@ function after(...operations: readonly string[]): string {
 
 const OPERATIONS =
   'mmap, munmap, dontneed, mprotect, mremap, cpu_read, cpu_write, fork, exit, pagemap, ' +
+  'fail, page_lock, page_unlock, page_pin, page_unpin, ' +
   'dev_read, dev_write, migrate_to_dev, migrate_to_sys, snapshot, exclusive, check_exclusive, ' +
   'release, lab_migrate, lab_where, lab_pin, lab_unpin, lab_evict, lab_mode';
 const BUFFER = 'buffer: the number of a buffer that an mmap or mremap of this process named';
@@ -294,8 +267,8 @@ const PROCESSES: readonly Case[] = [
 ];
 
 const HEADER: readonly Case[] = [
-  ['machine alone', 'machine\n', `1: expected era, ram or page; found ${END}`],
-  ['an unknown word', 'machine cpus 4\n', '1: expected era, ram or page; found "cpus"'],
+  ['machine alone', 'machine\n', `1: expected era, rules, ram or page; found ${END}`],
+  ['an unknown word', 'machine cpus 4\n', '1: expected era, rules, ram or page; found "cpus"'],
   [
     'a page of odd size',
     'machine page 6KiB\n',
@@ -336,7 +309,7 @@ const HEADER: readonly Case[] = [
   [
     'an unknown option',
     'device dmirror vram 1GiB\n',
-    '1: expected an option of dmirror: private, coherent or chunk; found "vram"',
+    '1: expected an option of dmirror: private, coherent, chunk, faithful, mended or defects; found "vram"',
   ],
   [
     'an option of a driver without any',

@@ -73,11 +73,11 @@ describe('the machine of a header', () => {
       'program a',
       'end',
     ]);
-    expect(machine).toEqual({
-      era: 'v6.12',
-      ramBytes: 64 * MiB,
-      pageSize: 4096,
-      devices: [{ driver: 'dmirror', options: { type: 'coherent', chunk: 16 * MiB } }],
+    expect(machine).toMatchObject({ era: 'v6.12', ramBytes: 64 * MiB, pageSize: 4096 });
+    expect(machine.devices).toHaveLength(1);
+    expect(machine.devices[0]).toMatchObject({
+      driver: 'dmirror',
+      options: { type: 'coherent', chunk: 16 * MiB },
     });
   });
 
@@ -273,6 +273,7 @@ describe('a driver of its own', () => {
     options: [
       { kind: 'count', name: 'from', min: 1, max: 9, default: 1 },
       { kind: 'list', name: 'to', min: 0, max: 9, default: [0] },
+      { kind: 'flags', name: 'defects', choices: ['deaf', 'slow', 'loud'] },
     ],
     check: ({ from, to }) =>
       (to as readonly number[]).includes(from as number)
@@ -305,7 +306,27 @@ describe('a driver of its own', () => {
   it('checks its options', () => {
     const device = (words: string) => () =>
       parse([`device counter ${words}`, 'program a', 'end'], language);
-    expect(device('to 1,2 from 3')().machine.devices[0]!.options).toEqual({ to: [1, 2], from: 3 });
+    expect(device('to 1,2 from 3')().machine.devices[0]!.options).toEqual({
+      to: [1, 2],
+      from: 3,
+      defects: [],
+    });
+    expect(device('from 2 defects loud,deaf')().machine.devices[0]!.options).toEqual({
+      to: [0],
+      from: 2,
+      defects: ['loud', 'deaf'],
+    });
+    for (const [words, found] of [
+      ['defects', 'the end of the line'],
+      ['defects loud,', '"loud,"'],
+      ['defects loud,loud', '"loud,loud"'],
+      ['defects mute', '"mute"'],
+    ] as const) {
+      expect(device(`from 2 ${words}`)).toThrow(
+        'f:1: expected defects: words with commas between them, each once, of deaf, slow, loud; ' +
+          `found ${found}`,
+      );
+    }
     expect(device('to 1,2')).toThrow('f:1: expected from that is not in to; found 1');
     expect(device('from 0')).toThrow('f:1: expected from: a number from 1 to 9; found "0"');
     expect(device('to 1,10')).toThrow(

@@ -29,14 +29,14 @@ export const LAYERS: readonly (readonly string[])[] = [
   ['hw'],
   ['program'],
   ['drivers'],
-  ['workloads', 'trace', 'testing'],
+  ['workloads', 'trace', 'testing', 'explore'],
   ['node'],
   ['cli'],
 ];
 
 /** What the main door may export. The rest needs Node, or is no part of the library. */
 const MAIN_DOOR = 'src/index.ts';
-const MAIN_DOOR_LAYERS = ['core', 'hw', 'program', 'drivers', 'trace'];
+const MAIN_DOOR_LAYERS = ['core', 'hw', 'program', 'drivers', 'trace', 'explore'];
 
 const NODE_LAYERS = ['node', 'cli'];
 const CORE_PACKAGES = ['eventemitter3', 'rxjs', 'pure-rand'];

@@ -193,7 +193,9 @@ describe('migrations that leave a page where it is', () => {
 
 /** Examples that need no driver from outside. */
 const EXAMPLES = readdirSync(new URL('../../examples/', import.meta.url)).filter(
-  (name) => !existsSync(new URL(`../../examples/${name}/my-driver.ts`, import.meta.url)),
+  (name) =>
+    existsSync(new URL(`../../examples/${name}/program.txt`, import.meta.url)) &&
+    !existsSync(new URL(`../../examples/${name}/my-driver.ts`, import.meta.url)),
 );
 
 describe('every page of every example', () => {

@@ -2,6 +2,7 @@
 import type { Kernel } from '../kernel.ts';
 import type { Mm } from '../mm/mm.ts';
 import type { Task } from '../sched/task.ts';
+import type { Timing } from '../timing.ts';
 import type { Va } from '../units.ts';
 import type { Access, CallInfo } from './types.ts';
 
@@ -35,6 +36,31 @@ function* tell<T>(
   events.callBegin(info);
   const value = yield* task;
   events.callEnd(info, resultOf(value));
+  return value;
+}
+
+/** A call from user space, as of `toldCall`: the way into the kernel and back takes its time. */
+export function userCall(kernel: Kernel, info: CallInfo, task: Task<number>): Task<number>;
+export function userCall<T>(
+  kernel: Kernel,
+  info: CallInfo,
+  task: Task<T>,
+  resultOf: (value: T) => number,
+): Task<T>;
+export function userCall<T>(
+  kernel: Kernel,
+  info: CallInfo,
+  task: Task<T>,
+  resultOf: (value: T) => number = Number,
+): Task<T> {
+  const told = toldCall(kernel, info, task, resultOf);
+  return kernel.timing === null ? told : inTime(kernel, kernel.timing, told);
+}
+
+function* inTime<T>({ scheduler }: Kernel, { cpu }: Timing, task: Task<T>): Task<T> {
+  scheduler.charge(cpu.kernelEntryNs);
+  const value = yield* task;
+  if (scheduler.owing) yield* scheduler.pay();
   return value;
 }
 

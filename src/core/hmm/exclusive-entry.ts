@@ -8,7 +8,7 @@ import { leafIndex } from '../mm/page-table.ts';
 import { PTE_DEVICE_EXCLUSIVE, PTE_DIRTY, PTE_WRITE } from '../mm/pte.ts';
 import { pageAddAnonRmap } from '../mm/rmap.ts';
 import { VM_WRITE, type Vma } from '../mm/vma.ts';
-import type { Task } from '../sched/task.ts';
+import { PREEMPT, type Task } from '../sched/task.ts';
 import type { Page, Va } from '../units.ts';
 
 /**
@@ -43,6 +43,8 @@ export function* removeDeviceExclusiveEntry(vma: Vma, va: Va): Task<number> {
   const bits = found.bits[at]!;
   // Waiting for the lock, the entry and with it the page could go away: keep the page.
   pages.get(page);
+  const { scheduler } = mm.kernel;
+  if (scheduler.preempts && scheduler.overtaken('restore exclusive', page)) yield PREEMPT;
   if (!pages.tryLock(page)) yield* pages.lock(page);
   const range = {
     mm,
@@ -53,6 +55,7 @@ export function* removeDeviceExclusiveEntry(vma: Vma, va: Va): Task<number> {
   } as const;
   const waiting = mm.notifiers.start(range);
   if (waiting !== undefined) yield* waiting;
+  if (scheduler.preempts && scheduler.overtaken('restore exclusive: told', page)) yield PREEMPT;
   const leaf = mm.pageTable.leaf(vpn);
   if (leaf !== null && leaf.bits[at] === bits && leaf.page[at] === page) {
     restoreExclusivePte(vma, va, page);

@@ -5,6 +5,7 @@
  * Reference: mm/rmap.c of Linux 6.1. Every mapping of the page becomes an entry that faults. The
  * entry keeps the mapping's reference and stays in the resident set, but counts in no mapcount.
  */
+import { chargeShootdown } from '../charge.ts';
 import { SimError } from '../errors.ts';
 import { PG_DIRTY } from '../memory/pages.ts';
 import { FOLL_GET, FOLL_WRITE, getUserPagesRemote } from '../mm/gup.ts';
@@ -21,7 +22,7 @@ import {
 import { isAnon, pageRemoveRmap, pageVa, rmapVmas } from '../mm/rmap.ts';
 import type { Vma } from '../mm/vma.ts';
 import type { Owner } from '../pagemap/pagemap.ts';
-import type { Task } from '../sched/task.ts';
+import { PREEMPT, type Task } from '../sched/task.ts';
 import type { Page, Va } from '../units.ts';
 
 export { removeDeviceExclusiveEntry, restoreExclusivePte } from './exclusive-entry.ts';
@@ -60,6 +61,8 @@ export function* makeDeviceExclusiveRange(
   );
   if (typeof found === 'number') return found;
   const given: (Page | null)[] = [];
+  const { scheduler } = kernel;
+  if (scheduler.preempts && scheduler.overtaken('make exclusive', found.length)) yield PREEMPT;
   for (let i = 0; i < found.length; i++) {
     const page = found[i]!;
     if (!pages.tryLock(page)) {
@@ -95,7 +98,10 @@ function* makeExclusive(mm: Mm, va: Va, page: Page, owner: Owner | null): Task<b
     } as const;
     const waiting = vma.mm.notifiers.start(range);
     if (waiting !== undefined) yield* waiting;
+    const { scheduler } = kernel;
+    if (scheduler.preempts && scheduler.overtaken('make exclusive: told', page)) yield PREEMPT;
     const bits = replaceMapping(vma, at, page);
+    chargeShootdown(kernel);
     vma.mm.notifiers.end(range);
     if (bits === ALREADY_EXCLUSIVE) break;
     if (vma.mm === mm && at === va && (bits & PTE_WRITE) !== 0) valid = true;

@@ -5,6 +5,7 @@
  * them needs an interval notifier as well. Each change is told to every interval first, and only
  * then to these: a driver with both may count on that order.
  */
+import { chargeNotifier } from '../charge.ts';
 import { EAGAIN } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
 import type { MaybeTask, Task } from '../sched/task.ts';
@@ -81,6 +82,7 @@ export class MmuNotifiers {
     range: NotifierRange,
   ): Task<undefined> | undefined {
     for (let i = first; i < list.length; i++) {
+      chargeNotifier(this.#kernel);
       const result = list[i]!.invalidateRangeStart(range);
       if (typeof result === 'object') return this.#finishFrom(i, result, list, range);
       this.#tell(list[i]!, range, result);

@@ -8,12 +8,13 @@
  *   ... hmmRangeFault ...
  *   under the driver's lock: if (mmuIntervalReadRetry(n, seq)) start again
  */
+import { chargeNotifier } from '../charge.ts';
 import { EAGAIN, EINVAL, EOVERFLOW } from '../errno.ts';
 import { invariant } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Mm } from '../mm/mm.ts';
 import type { Owner } from '../pagemap/pagemap.ts';
-import type { MaybeTask, Task } from '../sched/task.ts';
+import { type MaybeTask, PREEMPT, type Task } from '../sched/task.ts';
 import { WaitQueue } from '../sched/wait-queue.ts';
 import { TASK_SIZE, type Va } from '../units.ts';
 import { MmuNotifiers } from './mmu-notifier.ts';
@@ -91,7 +92,15 @@ export class NotifierSubscriptions {
     this.#waiters = new WaitQueue(
       kernel.scheduler,
       () => `the end of an invalidation in process ${pid}`,
+      undefined,
+      'notifier',
+      `invalidation in process ${pid}`,
     );
+  }
+
+  /** Intervals that come or go when the invalidation that runs has ended. */
+  get deferred(): readonly Deferred[] {
+    return this.#deferred;
   }
 
   get intervals(): readonly IntervalNotifier[] {
@@ -178,6 +187,8 @@ export class NotifierSubscriptions {
   }
 
   *readBegin(notifier: IntervalNotifier): Task<number> {
+    const { scheduler } = this.#kernel;
+    if (scheduler.preempts && scheduler.overtaken('read begin', 0)) yield PREEMPT;
     const seq = notifier.invalidateSeq;
     while (seq === this.invalidateSeq) yield this.#waiters;
     return seq;
@@ -189,6 +200,7 @@ export class NotifierSubscriptions {
       const notifier = intervals[i]!;
       if (notifier.start >= range.end || notifier.end <= range.start) continue;
       this.invalidateSeq |= 1;
+      chargeNotifier(this.#kernel);
       const seqBefore = notifier.invalidateSeq;
       const result = notifier.ops.invalidate(notifier, range, this.invalidateSeq);
       if (typeof result === 'object') return this.#finishFrom(i, result, range, seqBefore);
@@ -271,5 +283,6 @@ export function mmuIntervalReadBegin(notifier: IntervalNotifier): Task<number> {
 
 /** True if what was read since `mmuIntervalReadBegin` may be stale. Call under the driver's lock. */
 export function mmuIntervalReadRetry(notifier: IntervalNotifier, seq: number): boolean {
+  if (notifier.mm.kernel.faults?.fails('read_retry') === true) return true;
   return notifier.invalidateSeq !== seq;
 }

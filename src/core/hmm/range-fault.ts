@@ -5,6 +5,7 @@
  * Reference: mm/hmm.c and mm/pagewalk.c of Linux 6.1. The walk never sleeps; where it must, it stops
  * and says so, the fault is done, and the walk goes on from there.
  */
+import { chargeWalks } from '../charge.ts';
 import { EBUSY, EFAULT, EINVAL, EPERM } from '../errno.ts';
 import { SimError } from '../errors.ts';
 import { FAULT_FLAG_WRITE, handleMmFault, VM_FAULT_ERROR } from '../mm/fault.ts';
@@ -24,9 +25,9 @@ import {
 import { REFAULTS_AT_ONCE, refaultPause } from '../mm/refault.ts';
 import { VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, type Vma } from '../mm/vma.ts';
 import type { Owner } from '../pagemap/pagemap.ts';
-import type { Task } from '../sched/task.ts';
+import { PREEMPT, type Task } from '../sched/task.ts';
 import type { Page, Va } from '../units.ts';
-import { type IntervalNotifier, mmuIntervalReadRetry } from './notifier.ts';
+import type { IntervalNotifier } from './notifier.ts';
 
 // A word of hmm_pfns: flags below, the page from bit 6 up, as in a migrate_pfn. The kernel has its
 // flags at the top of 64 bits.
@@ -100,9 +101,17 @@ export function* hmmRangeFault(range: HmmRange): Task<number> {
   let last = range.start;
   let stuckRounds = 0;
   for (;;) {
-    if (mmuIntervalReadRetry(range.notifier, range.notifierSeq)) return -EBUSY;
+    const { scheduler } = mm.kernel;
+    if (scheduler.preempts && scheduler.overtaken('hmm_range_fault', range.notifierSeq))
+      yield PREEMPT;
+    // mmu_interval_check_retry, which no fault on purpose hits.
+    if (range.notifier.invalidateSeq !== range.notifierSeq) return -EBUSY;
     const stop = walkRange(mm, range, last);
-    if (typeof stop === 'number') return stop;
+    if (typeof stop === 'number') {
+      chargeWalks(mm.kernel, (range.end - range.start) / mm.pageSize);
+      if (scheduler.owing) yield* scheduler.pay();
+      return stop;
+    }
     stuckRounds = stop.start === last ? stuckRounds + 1 : 0;
     if (stuckRounds >= REFAULTS_AT_ONCE) yield* refaultPause(mm, stop.start, stuckRounds);
     last = stop.start;

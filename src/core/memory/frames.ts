@@ -12,6 +12,8 @@ export type Frame = number;
 /** The contents of every untouched page: zeros, never written, not counted. */
 export const ZERO_FRAME: Frame = 0;
 
+/** The first slab begins with room for so many frames and doubles: a small machine costs little. */
+const FIRST_SLAB_FRAMES = 8;
 const SLAB_SHIFT = 8;
 const SLAB_FRAMES = 1 << SLAB_SHIFT;
 
@@ -64,6 +66,7 @@ export class Frames {
    * `frame`. Call before a write unless `refs[frame]` is 1.
    */
   split(frame: Frame): Frame {
+    // First, since it may replace the slab.
     const copy = this.#allocate();
     const words = this.words;
     const to = this.#slabs[copy >>> SLAB_SHIFT]!;
@@ -86,7 +89,10 @@ export class Frames {
     return frame;
   }
 
-  /** The words of a frame, read-only by convention; null for the frame of zeros. */
+  /**
+   * The words of a frame, read-only by convention and until the next write to any frame; null for
+   * the frame of zeros.
+   */
   view(frame: Frame): Uint32Array | null {
     if (frame === ZERO_FRAME) return null;
     const start = (frame & (SLAB_FRAMES - 1)) * this.words;
@@ -97,7 +103,12 @@ export class Frames {
     const frame = this.#free.pop() ?? this.#next++;
     const slab = frame >>> SLAB_SHIFT;
     if (slab === this.#slabs.length) {
-      this.#slabs.push(new Uint32Array(SLAB_FRAMES * this.words));
+      const frames = slab === 0 ? FIRST_SLAB_FRAMES : SLAB_FRAMES;
+      this.#slabs.push(new Uint32Array(frames * this.words));
+    } else if (slab === 0 && frame * this.words >= this.#slabs[0]!.length) {
+      const grown = new Uint32Array(this.#slabs[0]!.length * 2);
+      grown.set(this.#slabs[0]!);
+      this.#slabs[0] = grown;
     }
     if (frame >= this.refs.length) {
       const refs = new Int32Array(this.refs.length * 2);

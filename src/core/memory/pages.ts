@@ -8,6 +8,8 @@
  */
 import { invariant, SimError } from '../errors.ts';
 import type { PageHome } from '../events/types.ts';
+import type { FaultPlan } from '../fault-plan.ts';
+import type { MemoryWatch } from '../memory-watch.ts';
 import type { DevPagemap } from '../pagemap/pagemap.ts';
 import type { Scheduler } from '../sched/scheduler.ts';
 import type { Task } from '../sched/task.ts';
@@ -36,6 +38,11 @@ const LOCK_HOLDER_SHIFT = 16;
 const GROWTH = 1.25;
 /** A migrate_pfn word has 26 bits for the page. */
 const ROWS_MAX: number = 2 ** 26;
+
+/** For messages and for the order of locks. */
+function lockName(page: Page): string {
+  return `lock of page ${page}`;
+}
 
 export interface PagesOptions {
   readonly ramPages: number;
@@ -75,6 +82,10 @@ export class Pages {
   readonly #frames: Frames;
   readonly #onFree: (page: Page) => void;
   readonly #lockWaiters: Map<Page, WaitQueue> = new Map();
+  /** Which attempts to take a page fail on purpose; null where none does. Set through the kernel. */
+  faults: FaultPlan | null = null;
+  /** Who watches what is loaded and stored; null where nobody does. Set through the kernel. */
+  watch: MemoryWatch | null = null;
 
   constructor(options: PagesOptions) {
     this.#ramPages = options.ramPages;
@@ -119,6 +130,7 @@ export class Pages {
   /** A page of RAM with one reference, contents zero; NO_PAGE when RAM is full. */
   allocate(): Page {
     if (this.#ramUsed >= this.#ramPages) return NO_PAGE;
+    if (this.faults?.fails('ram') === true) return NO_PAGE;
     let page = this.#ramFreeHead;
     if (page !== NO_PAGE) {
       this.#ramFreeHead = this.driverData[page]!;
@@ -237,11 +249,15 @@ export class Pages {
   tryLock(page: Page): boolean {
     const flags = this.flags[page]!;
     if ((flags & PG_LOCKED) !== 0) return false;
-    this.flags[page] = flags | PG_LOCKED | (this.#scheduler.current.id << LOCK_HOLDER_SHIFT);
+    const { current, lockOrder } = this.#scheduler;
+    this.flags[page] = flags | PG_LOCKED | (current.id << LOCK_HOLDER_SHIFT);
+    lockOrder?.taken(current, lockName(page));
     return true;
   }
 
   *lock(page: Page): Task<void> {
+    const scheduler = this.#scheduler;
+    scheduler.lockOrder?.wanted(scheduler.current, lockName(page));
     while (!this.tryLock(page)) yield this.#waitersOf(page);
   }
 
@@ -251,6 +267,7 @@ export class Pages {
       throw new SimError('lock-misuse', `page ${page} is not locked`);
     }
     this.flags[page] = flags & (0xffff ^ PG_LOCKED);
+    this.#scheduler.lockOrder?.released(this.#scheduler.current, lockName(page));
     if (this.#lockWaiters.size > 0) {
       const waiters = this.#lockWaiters.get(page);
       if (waiters !== undefined) {
@@ -262,7 +279,10 @@ export class Pages {
 
   /** Sleeps, without a reference, until somebody unlocks the page. */
   *waitUnlocked(page: Page): Task<void> {
-    if (this.isLocked(page)) yield this.#waitersOf(page);
+    if (!this.isLocked(page)) return;
+    const scheduler = this.#scheduler;
+    scheduler.lockOrder?.wanted(scheduler.current, lockName(page));
+    yield this.#waitersOf(page);
   }
 
   #waitersOf(page: Page): WaitQueue {
@@ -270,8 +290,10 @@ export class Pages {
     if (waiters === undefined) {
       waiters = new WaitQueue(
         this.#scheduler,
-        () => `lock of page ${page}`,
+        () => lockName(page),
         () => this.#lockHolder(page),
+        'page_lock',
+        'page lock',
       );
       this.#lockWaiters.set(page, waiters);
     }

@@ -4,6 +4,7 @@
  */
 import type { Era } from '../era.ts';
 import { type Pages, PG_DIRTY } from '../memory/pages.ts';
+import type { Mm, StaleTranslation } from '../mm/mm.ts';
 import { leafEnd, leafIndex } from '../mm/page-table.ts';
 import {
   type Leaf,
@@ -13,12 +14,14 @@ import {
   PTE_KIND,
   PTE_NONE,
   PTE_PRESENT,
+  PTE_PROTNONE,
   PTE_WRITE,
 } from '../mm/pte.ts';
 import { isAnonExclusive, pageRemoveRmap, pageTryShareAnonRmap } from '../mm/rmap.ts';
 import type { Vma } from '../mm/vma.ts';
-import type { Task } from '../sched/task.ts';
-import { NO_PAGE, type Page } from '../units.ts';
+import { PREEMPT, type Task } from '../sched/task.ts';
+import { NO_PAGE, type Page, type Vpn } from '../units.ts';
+import { lockedByFault } from './fault-page.ts';
 import type { MigrateVma } from './migrate-vma.ts';
 import {
   MIGRATE_PFN_LOCKED,
@@ -39,6 +42,8 @@ export function* collect(migrate: MigrateVma, vma: Vma): Task<void> {
   const range = { mm, start: migrate.start, end: migrate.end, event, owner } as const;
   const waiting = mm.notifiers.start(range);
   if (waiting !== undefined) yield* waiting;
+  const { scheduler } = mm.kernel;
+  if (scheduler.preempts && scheduler.overtaken('migrate: collect', 0)) yield PREEMPT;
   const holes = vma.file === null || era.collectsFileHoles;
   const last = mm.vpn(migrate.end);
   for (let vpn = mm.vpn(migrate.start); vpn < last; ) {
@@ -46,10 +51,37 @@ export function* collect(migrate: MigrateVma, vma: Vma): Task<void> {
     const leaf = mm.pageTable.leaf(vpn);
     const index = leafIndex(vpn);
     if (leaf === null) collectHole(migrate, end - vpn, holes);
-    else collectLeaf(migrate, era, mm.pages, leaf, index, index + end - vpn, holes);
+    else if (scheduler.preempts && !era.flushesTlbUnderLock) {
+      const stale = translationsOf(leaf, index, vpn, end);
+      collectLeaf(migrate, era, mm.pages, leaf, index, index + end - vpn, holes);
+      yield* flushLate(mm, stale);
+    } else collectLeaf(migrate, era, mm.pages, leaf, index, index + end - vpn, holes);
     vpn = end;
   }
   mm.notifiers.end(range);
+}
+
+/** What the TLBs may hold of the entries of [vpn, end), which begin at `index` of their leaf. */
+function translationsOf(leaf: Leaf, index: number, vpn: Vpn, end: Vpn): Map<Vpn, StaleTranslation> {
+  const found: Map<Vpn, StaleTranslation> = new Map();
+  for (let i = 0; i < end - vpn; i++) {
+    const bits = leaf.bits[index + i]!;
+    if ((bits & (PTE_KIND | PTE_PROTNONE)) !== PTE_PRESENT) continue;
+    const page = leaf.page[index + i]!;
+    found.set(vpn + i, { page, writable: (bits & PTE_WRITE) !== 0, concurrent: false });
+  }
+  return found;
+}
+
+/**
+ * Until v6.0 the lock on the entries is given back before the TLBs are flushed: for a moment other
+ * CPUs go on using entries that are gone. Only a search for races can see that moment.
+ */
+function* flushLate(mm: Mm, stale: Map<Vpn, StaleTranslation>): Task<void> {
+  const { scheduler } = mm.kernel;
+  mm.staleTlb.push(stale);
+  if (scheduler.overtaken('migrate: TLB flush', stale.size)) yield PREEMPT;
+  mm.staleTlb.splice(mm.staleTlb.indexOf(stale), 1);
 }
 
 function collectHole(migrate: MigrateVma, count: number, holes: boolean): void {
@@ -145,7 +177,8 @@ function take(migrate: MigrateVma, era: Era, pages: Pages, leaf: Leaf, at: numbe
   const bits = leaf.bits[at]!;
   const write = (bits & PTE_WRITE) !== 0 ? MIGRATE_PFN_WRITE : 0;
   const word = (migratePfn(page) | MIGRATE_PFN_MIGRATE | write) >>> 0;
-  if (!pages.tryLock(page)) {
+  // A page that the CPU faults on is locked already, by the fault.
+  if (page !== lockedByFault(era, migrate.faultPage) && !pages.tryLock(page)) {
     if (era.dropsLockedInCollect) return 0;
     // The prepare step tries once more; until then the mapping stays.
     pages.get(page);
@@ -154,7 +187,7 @@ function take(migrate: MigrateVma, era: Era, pages: Pages, leaf: Leaf, at: numbe
   }
   const exclusive = isAnonExclusive(pages, page);
   if (exclusive && !pageTryShareAnonRmap(pages, page)) {
-    pages.unlock(page);
+    if (page !== lockedByFault(era, migrate.faultPage)) pages.unlock(page);
     return 0;
   }
   migrate.cpages++;

@@ -5,8 +5,10 @@
 import { EBUSY } from '../errno.ts';
 import type { MigrateCause, MigrateInfo } from '../events/types.ts';
 import type { Kernel } from '../kernel.ts';
-import type { Task } from '../sched/task.ts';
+import { PREEMPT, type Task } from '../sched/task.ts';
 import { NO_PAGE, type Page } from '../units.ts';
+import { chargeCollectPages, chargeFinalize, chargeMove, chargeUnmap } from './cost.ts';
+import { digestWords } from './digest.ts';
 import { finalizePages } from './finalize.ts';
 import { countArrived, tellWords } from './outcome.ts';
 import { movePages } from './pages.ts';
@@ -42,7 +44,17 @@ export function* migrateDeviceRange(
     events.migratePhase(info, 'collect', 'end');
     events.migratePhase(info, 'unmap', 'begin');
   }
+  const { scheduler } = kernel;
+  if (scheduler.preempts && scheduler.overtaken('migrate: unmap', digestWords(src, null, count, 0)))
+    yield PREEMPT;
+  if (kernel.timing !== null) {
+    chargeCollectPages(kernel, src, count);
+    chargeUnmap(kernel, src, count);
+  }
   const selected = yield* unmapPages(kernel, src, count, NO_PAGE);
+  if (scheduler.owing) yield* scheduler.pay();
+  if (scheduler.preempts && scheduler.overtaken('migrate: copy', digestWords(src, null, count, 0)))
+    yield PREEMPT;
   if (info !== null) {
     events.migratePhase(info, 'unmap', 'end');
     if (selected === 0) endEvent(kernel, src, 0, 0);
@@ -83,13 +95,23 @@ export function* migrateDevicePages(
   dst: Uint32Array,
   count: number,
 ): Task<void> {
+  const { scheduler } = kernel;
+  if (scheduler.preempts && scheduler.overtaken('migrate: pages', digestWords(src, dst, count, 0)))
+    yield PREEMPT;
   const info = kernel.deviceMigrations.get(src);
   if (info !== undefined) {
     kernel.events.migratePhase(info, 'alloc_copy', 'end');
     kernel.events.migratePhase(info, 'pages', 'begin');
   }
+  if (kernel.timing !== null) chargeMove(kernel, dst, count);
   yield* movePages(kernel, src, dst, count, null);
+  if (scheduler.owing) yield* scheduler.pay();
   if (info !== undefined) kernel.events.migratePhase(info, 'pages', 'end');
+  if (
+    scheduler.preempts &&
+    scheduler.overtaken('migrate: finalize', digestWords(src, dst, count, 0))
+  )
+    yield PREEMPT;
 }
 
 /** migrate_device_finalize. */
@@ -106,6 +128,7 @@ export function migrateDeviceFinalize(
     events.migratePhase(info, 'alloc_copy', 'end');
     events.migratePhase(info, 'finalize', 'begin');
   }
+  if (kernel.timing !== null) chargeFinalize(kernel, src, count);
   finalizePages(kernel, src, dst, count);
   if (info === undefined) return;
   events.migratePhase(info, 'finalize', 'end');

@@ -2,6 +2,7 @@
 import type { Kernel } from '../kernel.ts';
 import { removeMigrationPtes } from '../mm/rmap.ts';
 import { NO_PAGE, type Page } from '../units.ts';
+import { lockedByFault } from './fault-page.ts';
 import { putBackOnLru } from './unmap.ts';
 import { MIGRATE_PFN_MIGRATE, migratePfnPage } from './words.ts';
 
@@ -10,8 +11,10 @@ export function finalizePages(
   src: Uint32Array,
   dst: Uint32Array,
   count: number,
+  faultPage: Page = NO_PAGE,
 ): void {
   const { pages } = kernel;
+  const locked = lockedByFault(kernel.era, faultPage);
   for (let i = 0; i < count; i++) {
     const from = migratePfnPage(src[i]!);
     const to = migratePfnPage(dst[i]!);
@@ -27,7 +30,8 @@ export function finalizePages(
     }
     if (!pages.isZoneDevice(winner)) putBackOnLru(pages, winner);
     removeMigrationPtes(kernel, from, winner);
-    letGo(kernel, from);
+    if (from === locked && locked !== NO_PAGE) pages.put(from);
+    else letGo(kernel, from);
     if (winner !== from) letGo(kernel, winner);
   }
 }

@@ -14,9 +14,12 @@ import type { MigrateCause, MigrateInfo, PageHome } from '../events/types.ts';
 import type { Mm } from '../mm/mm.ts';
 import { VM_SPECIAL, type Vma } from '../mm/vma.ts';
 import type { Owner } from '../pagemap/pagemap.ts';
-import type { Task } from '../sched/task.ts';
+import { PREEMPT, type Task } from '../sched/task.ts';
 import { NO_PAGE, type Page, type Va } from '../units.ts';
 import { collect } from './collect.ts';
+import { chargeCollect, chargeFinalize, chargeMove, chargeUnmap } from './cost.ts';
+import { digestWords } from './digest.ts';
+import { lockedByFault } from './fault-page.ts';
 import { finalizePages } from './finalize.ts';
 import { countArrived, tellWords } from './outcome.ts';
 import { movePages } from './pages.ts';
@@ -115,6 +118,8 @@ export function* migrateVmaSetup(migrate: MigrateVma): Task<number> {
   if (migrate.faultPage !== NO_PAGE && !kernel.pages.isDevicePrivate(migrate.faultPage)) {
     return -EINVAL;
   }
+  const locked = lockedByFault(kernel.era, migrate.faultPage);
+  if (locked !== NO_PAGE && !kernel.pages.isLocked(locked)) return -EINVAL;
   migrate.src.fill(0, 0, pageCount);
   migrate.cpages = 0;
   migrate.npages = 0;
@@ -128,9 +133,14 @@ export function* migrateVmaSetup(migrate: MigrateVma): Task<number> {
     events.migratePhase(migrate, 'collect', 'begin');
   }
   yield* collect(migrate, vma);
+  const { timing } = kernel;
+  if (timing !== null) chargeCollect(kernel, migrate.src, migrate.npages);
   if (events.listening) events.migratePhase(migrate, 'collect', 'end');
+  const { scheduler } = kernel;
+  if (scheduler.preempts && scheduler.overtaken('migrate: unmap', digest(migrate))) yield PREEMPT;
   if (migrate.cpages > 0) {
     if (events.listening) events.migratePhase(migrate, 'unmap', 'begin');
+    if (timing !== null) chargeUnmap(kernel, migrate.src, migrate.npages);
     migrate.cpages = yield* unmapPages(kernel, migrate.src, migrate.npages, migrate.faultPage);
     if (events.listening) events.migratePhase(migrate, 'unmap', 'end');
   }
@@ -139,19 +149,31 @@ export function* migrateVmaSetup(migrate: MigrateVma): Task<number> {
     // Nothing is held then, and drivers may stop here without pages and finalize.
     else events.migrateEnd(migrate, 0, 0);
   }
+  if (scheduler.owing) yield* scheduler.pay();
+  if (scheduler.preempts && scheduler.overtaken('migrate: copy', digest(migrate))) yield PREEMPT;
   return 0;
 }
 
 /** migrate_vma_pages: moves each page's identity to its destination, and fills holes. */
 export function* migrateVmaPages(migrate: MigrateVma): Task<void> {
   const { kernel } = migrate.vma!.mm;
-  const { events } = kernel;
+  const { events, scheduler } = kernel;
+  if (scheduler.preempts && scheduler.overtaken('migrate: pages', digest(migrate))) yield PREEMPT;
   if (events.listening) {
     events.migratePhase(migrate, 'alloc_copy', 'end');
     events.migratePhase(migrate, 'pages', 'begin');
   }
+  if (kernel.timing !== null) chargeMove(kernel, migrate.dst, migrate.npages);
   yield* movePages(kernel, migrate.src, migrate.dst, migrate.npages, migrate);
+  if (scheduler.owing) yield* scheduler.pay();
   if (events.listening) events.migratePhase(migrate, 'pages', 'end');
+  if (scheduler.preempts && scheduler.overtaken('migrate: finalize', digest(migrate)))
+    yield PREEMPT;
+}
+
+/** What a migration carries in its hands: its words so far. */
+function digest({ src, dst, npages, start }: MigrateVma): number {
+  return digestWords(src, dst, npages, start);
 }
 
 /** migrate_vma_finalize: maps the pages again, unlocks them, drops the references of setup. */
@@ -164,7 +186,8 @@ export function migrateVmaFinalize(migrate: MigrateVma): void {
     events.migratePhase(migrate, 'alloc_copy', 'end');
     events.migratePhase(migrate, 'finalize', 'begin');
   }
-  finalizePages(kernel, migrate.src, migrate.dst, migrate.npages);
+  if (kernel.timing !== null) chargeFinalize(kernel, migrate.src, migrate.npages);
+  finalizePages(kernel, migrate.src, migrate.dst, migrate.npages, migrate.faultPage);
   if (!events.listening) return;
   events.migratePhase(migrate, 'finalize', 'end');
   const arrived = countArrived(migrate.src, migrate.dst, migrate.npages);

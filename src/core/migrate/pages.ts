@@ -17,7 +17,7 @@ import {
 } from '../mm/pte.ts';
 import { isAnon, pageAddNewAnonRmap } from '../mm/rmap.ts';
 import { VM_WRITE, type Vma } from '../mm/vma.ts';
-import type { Task } from '../sched/task.ts';
+import { PREEMPT, type Task } from '../sched/task.ts';
 import { NO_PAGE, type Page, type Va } from '../units.ts';
 import type { MigrateVma } from './migrate-vma.ts';
 import { MIGRATE_PFN_MIGRATE, migratePfnPage } from './words.ts';
@@ -30,7 +30,7 @@ export function* movePages(
   count: number,
   migrate: MigrateVma | null,
 ): Task<void> {
-  const { era } = kernel;
+  const { era, scheduler } = kernel;
   let insertRange = null;
   for (let i = 0; i < count; i++) {
     const to = migratePfnPage(dst[i]!);
@@ -53,6 +53,7 @@ export function* movePages(
         } as const;
         const waiting = vma.mm.notifiers.start(insertRange);
         if (waiting !== undefined) yield* waiting;
+        if (scheduler.preempts && scheduler.overtaken('migrate: insert', i)) yield PREEMPT;
       }
       src[i] = insertPage(vma, va, to) ? MIGRATE_PFN_MIGRATE : src[i]! & ~MIGRATE_PFN_MIGRATE;
       continue;
@@ -99,7 +100,8 @@ function insertPage(vma: Vma, va: Va, page: Page): boolean {
   const { pages } = mm;
   if (vma.file !== null) return false;
   const vpn = mm.vpn(va);
-  const leaf = mm.pageTable.leafFor(vpn);
+  const leaf = mm.allocLeaf(vpn);
+  if (leaf === null) return false;
   const at = leafIndex(vpn);
   const kind = leaf.bits[at]! & PTE_KIND;
   const replaceable = kind === PTE_NONE || (kind === PTE_PRESENT && leaf.page[at] === NO_PAGE);

@@ -6,8 +6,9 @@
 import type { Kernel } from '../kernel.ts';
 import { type Pages, PG_LRU } from '../memory/pages.ts';
 import { isAnon, removeMigrationPtes, tryToMigrate } from '../mm/rmap.ts';
-import type { Task } from '../sched/task.ts';
+import { PREEMPT, type Task } from '../sched/task.ts';
 import { NO_PAGE, type Page } from '../units.ts';
+import { lockedByFault } from './fault-page.ts';
 import { MIGRATE_PFN_LOCKED, MIGRATE_PFN_MIGRATE, migratePfnPage } from './words.ts';
 
 /** Returns how many entries still have MIGRATE set, holes included. */
@@ -17,7 +18,7 @@ export function* unmapPages(
   count: number,
   faultPage: Page,
 ): Task<number> {
-  const { pages, era } = kernel;
+  const { pages, era, scheduler } = kernel;
   if (!era.dropsLockedInCollect) lockTheRest(pages, src, count);
   let unmapped = 0;
   let restore = 0;
@@ -39,7 +40,10 @@ export function* unmapPages(
     }
     // Until v5.15 a page that somebody holds is not even taken from those who map it.
     const refused = !era.dropsLockedInCollect && isHeld(kernel, page, device, faultPage);
-    if (!refused && pages.mapcount[page] !== 0) yield* tryToMigrate(kernel, page);
+    if (!refused && pages.mapcount[page] !== 0) {
+      yield* tryToMigrate(kernel, page);
+      if (scheduler.preempts && scheduler.overtaken('migrate: unmapped', i)) yield PREEMPT;
+    }
     if (refused || pages.mapcount[page] !== 0 || isHeld(kernel, page, device, faultPage)) {
       if (!device) putBackOnLru(pages, page);
       src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
@@ -53,7 +57,7 @@ export function* unmapPages(
     if (page === NO_PAGE || (src[i]! & MIGRATE_PFN_MIGRATE) !== 0) continue;
     removeMigrationPtes(kernel, page, page);
     src[i] = 0;
-    pages.unlock(page);
+    if (page !== lockedByFault(era, faultPage)) pages.unlock(page);
     pages.put(page);
     restore--;
   }

@@ -2,8 +2,9 @@
  * Writes to present but read-only entries: do_wp_page, and the unsharing that a read-only pin asks
  * for. Reference: mm/memory.c of Linux 6.1.
  */
+import { chargeCopy, chargeShootdown, chargeZero } from '../charge.ts';
 import { PG_LRU } from '../memory/pages.ts';
-import type { MaybeTask, Task } from '../sched/task.ts';
+import { type MaybeTask, PREEMPT, type Task } from '../sched/task.ts';
 import { NO_PAGE, type Page, type Va } from '../units.ts';
 import { anonVmaPrepare } from './anon-vma.ts';
 import { FAULT_FLAG_UNSHARE, VM_FAULT_OOM } from './fault-flags.ts';
@@ -64,13 +65,17 @@ function* copy(vma: Vma, va: Va, old: Page, unshare: boolean): Task<number> {
   if (old !== NO_PAGE) {
     pages.get(old);
     pages.copyContents(fresh, old);
-  }
+    chargeCopy(kernel);
+    chargeShootdown(kernel);
+  } else chargeZero(kernel);
   const vpn = mm.vpn(va);
   const at = leafIndex(vpn);
   const before = mm.pageTable.leaf(vpn)!.bits[at]!;
   const range = { mm, start: va, end: va + mm.pageSize, event: 'clear', owner: null } as const;
   const waiting = mm.notifiers.start(range);
   if (waiting !== undefined) yield* waiting;
+  const { scheduler } = kernel;
+  if (scheduler.preempts && scheduler.overtaken('copy on write', fresh)) yield PREEMPT;
   // The notifier may have slept: somebody else may have changed the entry.
   const leaf = mm.pageTable.leaf(vpn);
   if (leaf !== null && leaf.bits[at] === before && leaf.page[at] === old) {

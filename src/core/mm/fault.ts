@@ -5,9 +5,10 @@
  * returns its result at once; the rest returns a task.
  */
 
+import { chargeFault, chargeZero } from '../charge.ts';
 import { removeDeviceExclusiveEntry } from '../hmm/exclusive-entry.ts';
 import { PG_LRU } from '../memory/pages.ts';
-import type { MaybeTask, Task } from '../sched/task.ts';
+import { type MaybeTask, PREEMPT, type Task } from '../sched/task.ts';
 import { NO_PAGE, type Va } from '../units.ts';
 import { doWpPage } from './cow.ts';
 import {
@@ -64,16 +65,21 @@ function doAnonymousPage(vma: Vma, va: Va, flags: number): number {
   const vpn = mm.vpn(va);
   const at = leafIndex(vpn);
   if ((flags & FAULT_FLAG_WRITE) === 0) {
-    mm.pageTable.leafFor(vpn).set(at, NO_PAGE, vma.pageProt);
+    const leaf = mm.allocLeaf(vpn);
+    if (leaf === null) return VM_FAULT_OOM;
+    leaf.set(at, NO_PAGE, vma.pageProt);
     return 0;
   }
+  const leaf = mm.allocLeaf(vpn);
+  if (leaf === null) return VM_FAULT_OOM;
   const page = pages.allocate();
   if (page === NO_PAGE) return VM_FAULT_OOM;
+  chargeZero(mm.kernel);
   const writable = (vma.flags & VM_WRITE) !== 0 ? PTE_WRITE | PTE_DIRTY : 0;
   mm.addRss(true, 1);
   pageAddNewAnonRmap(vma, page, va);
   pages.flags[page] = pages.flags[page]! | PG_LRU;
-  mm.pageTable.leafFor(vpn).set(at, page, vma.pageProt | writable);
+  leaf.set(at, page, vma.pageProt | writable);
   const { events } = mm.kernel;
   if (events.listening) events.ownerChange(mm, va, page, null, 'system');
   return 0;
@@ -91,13 +97,20 @@ function* doSwapPage(vma: Vma, va: Va, leaf: Leaf, at: number): Task<number> {
     case PTE_DEVICE_EXCLUSIVE:
       return yield* removeDeviceExclusiveEntry(vma, va);
     case PTE_DEVICE_PRIVATE: {
-      const { ops } = pages.pagemapOf(page)!;
-      const holds = kernel.era.faultPage;
+      const { scheduler, era } = kernel;
+      if (era.dpFaultLock !== 'none' && !pages.tryLock(page)) {
+        if (era.dpFaultLock === 'wait') yield* pages.waitUnlocked(page);
+        return 0;
+      }
+      const holds = era.faultPage;
       if (holds) pages.get(page);
       try {
+        if (scheduler.preempts && scheduler.overtaken('device-private fault', page)) yield PREEMPT;
+        const { ops } = pages.pagemapOf(page)!;
         const result = ops.migrateToRam!({ vma, address: va, page });
         return typeof result === 'object' ? yield* result : result;
       } finally {
+        if (era.dpFaultLock !== 'none') pages.unlock(page);
         if (holds) pages.put(page);
       }
     }
@@ -114,6 +127,7 @@ export function* userFault(mm: Mm, va: Va, write: boolean): Task<Signal | null> 
   const { events } = mm.kernel;
   const listening = events.listening;
   if (listening) events.cpuFaultBegin(mm, va, write);
+  chargeFault(mm.kernel);
   const signal = yield* faultOnce(mm, va, write);
   if (listening) events.cpuFaultEnd(mm, va, signal ?? 'ok');
   return signal;
@@ -126,6 +140,8 @@ function* faultOnce(mm: Mm, va: Va, write: boolean): Task<Signal | null> {
     if (vma === null || !mayAccess(vma, write)) return 'SIGSEGV';
     const outcome = handleMmFault(vma, va, write ? FAULT_FLAG_WRITE : 0);
     const result = typeof outcome === 'object' ? yield* outcome : outcome;
+    const { scheduler } = mm.kernel;
+    if (scheduler.owing) yield* scheduler.pay();
     if ((result & VM_FAULT_ERROR) === 0) return null;
     return (result & VM_FAULT_OOM) !== 0 ? 'SIGKILL' : 'SIGBUS';
   } finally {

@@ -1,5 +1,6 @@
 /** Faults on mappings of memory files: do_fault. Reference: mm/memory.c and mm/filemap.c of Linux 6.1. */
 
+import { chargeCopy } from '../charge.ts';
 import { PG_LRU } from '../memory/pages.ts';
 import type { Task } from '../sched/task.ts';
 import { NO_PAGE, type Page, type Va } from '../units.ts';
@@ -35,7 +36,13 @@ export function* doFileFault(vma: Vma, file: MemoryFile, va: Va, flags: number):
   }
   pages.get(page);
   if (!pages.tryLock(page)) yield* pages.lock(page);
-  const leaf = mm.pageTable.leafFor(mm.vpn(va));
+  const leaf = mm.allocLeaf(mm.vpn(va));
+  if (leaf === null) {
+    if (fresh !== NO_PAGE) pages.put(fresh);
+    pages.unlock(page);
+    pages.put(page);
+    return VM_FAULT_OOM;
+  }
   const at = leafIndex(mm.vpn(va));
   // Another task may have answered the fault, or moved the page, while this one slept.
   const stale = leaf.kind(at) !== PTE_NONE || file.cached(index) !== page;
@@ -43,6 +50,7 @@ export function* doFileFault(vma: Vma, file: MemoryFile, va: Va, flags: number):
     if (fresh !== NO_PAGE) pages.put(fresh);
   } else if (copies) {
     pages.copyContents(fresh, page);
+    chargeCopy(mm.kernel);
     mm.addRss(true, 1);
     pageAddNewAnonRmap(vma, fresh, va);
     pages.flags[fresh] = pages.flags[fresh]! | PG_LRU;
@@ -73,7 +81,8 @@ function faultAround(vma: Vma, file: MemoryFile, va: Va): boolean {
   for (let near = first; near < end; near++) {
     const page = file.cached(vma.pgoffOf(mm.va(near)));
     if (page === undefined || pages.isLocked(page)) continue;
-    const leaf = mm.pageTable.leafFor(near);
+    const leaf = mm.allocLeaf(near);
+    if (leaf === null) return false;
     if ((leaf.bits[leafIndex(near)]! & PTE_KIND) !== PTE_NONE) continue;
     pages.get(page);
     mapFilePage(vma, page, mm.va(near), false);

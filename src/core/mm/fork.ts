@@ -3,11 +3,12 @@
  *
  * Reference: kernel/fork.c, mm/memory.c and mm/mmap.c of Linux 6.1.
  */
+import { chargeCopy, chargeShootdown } from '../charge.ts';
 import { ENOMEM } from '../errno.ts';
 import { invariant } from '../errors.ts';
 import { restoreExclusivePte } from '../hmm/exclusive-entry.ts';
 import { PG_LRU } from '../memory/pages.ts';
-import type { Task } from '../sched/task.ts';
+import { PREEMPT, type Task } from '../sched/task.ts';
 import { NO_PAGE, type Page, TASK_SIZE, type Va, type Vpn } from '../units.ts';
 import { anonVmaFork } from './anon-vma.ts';
 import type { Mm } from './mm.ts';
@@ -38,10 +39,12 @@ export function* forkMm(parent: Mm, child: Mm): Task<number> {
   try {
     if (!child.mmapLock.tryWrite()) yield* child.mmapLock.write();
     try {
+      child.kernel.watch?.forked(parent, child);
       for (const vma of parent.vmas) {
         result = yield* copyPageRange(duplicateVma(vma, child), vma);
         if (result < 0) break;
       }
+      chargeShootdown(parent.kernel);
     } finally {
       child.mmapLock.unlockWrite();
     }
@@ -79,6 +82,8 @@ function* copyPageRange(to: Vma, from: Vma): Task<number> {
   const range = { mm, start, end, event: 'protection_page', owner: null } as const;
   const waiting = mm.notifiers.start(range);
   if (waiting !== undefined) yield* waiting;
+  const { scheduler } = mm.kernel;
+  if (scheduler.preempts && scheduler.overtaken('fork: copy', 0)) yield PREEMPT;
   const result = copyLeaves(to, from);
   mm.notifiers.end(range);
   return result;
@@ -91,7 +96,9 @@ function copyLeaves(to: Vma, from: Vma): number {
     const until = leafEnd(vpn, last);
     const leaf = from.mm.pageTable.leaf(vpn);
     if (leaf !== null) {
-      const result = copyLeaf(to, to.mm.pageTable.leafFor(vpn), from, leaf, vpn, until);
+      const copy = to.mm.allocLeaf(vpn);
+      if (copy === null) return -ENOMEM;
+      const result = copyLeaf(to, copy, from, leaf, vpn, until);
       if (result < 0) return result;
     }
     vpn = until;
@@ -179,6 +186,7 @@ function copyPresentPage(to: Vma, copy: Leaf, at: number, va: Va, page: Page): b
   const fresh = pages.allocate();
   if (fresh === NO_PAGE) return false;
   pages.copyContents(fresh, page);
+  chargeCopy(mm.kernel);
   pageAddNewAnonRmap(to, fresh, va);
   pages.flags[fresh] = pages.flags[fresh]! | PG_LRU;
   mm.addRss(true, 1);

@@ -4,10 +4,21 @@ import { NotifierSubscriptions } from '../hmm/notifier.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Pages } from '../memory/pages.ts';
 import { RwSemaphore } from '../sched/locks.ts';
-import type { Va, Vpn } from '../units.ts';
+import type { Page, Va, Vpn } from '../units.ts';
 import { PageTable } from './page-table.ts';
-import { PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './pte.ts';
+import { type Leaf, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './pte.ts';
 import { VM_ACCESS_FLAGS, VM_SHARED, VM_WRITE, VmaList } from './vma.ts';
+
+/** What a TLB may still hold of an entry that is gone. */
+export interface StaleTranslation {
+  readonly page: Page;
+  readonly writable: boolean;
+  /**
+   * Whoever clears the entry has not returned, so that an access may still count as having come
+   * before: who watches memory is not told of it.
+   */
+  readonly concurrent: boolean;
+}
 
 export class Mm {
   readonly kernel: Kernel;
@@ -26,6 +37,12 @@ export class Mm {
   rssFile: number;
   /** Something of it was pinned once, so fork must look: MMF_HAS_PINNED. */
   hasPinned: boolean;
+  /**
+   * Translations that CPUs may still use though their entries are gone, by page: between the moment
+   * an entry is cleared and the flush of the TLBs. One map for each flush to come; only a search for
+   * races sees that moment.
+   */
+  readonly staleTlb: Map<Vpn, StaleTranslation>[];
   /** False once the last user has gone: mmget_not_zero fails. */
   alive: boolean;
 
@@ -41,6 +58,7 @@ export class Mm {
     this.rssAnon = 0;
     this.rssFile = 0;
     this.hasPinned = false;
+    this.staleTlb = [];
     this.alive = true;
     kernel.mms.add(this);
   }
@@ -58,6 +76,14 @@ export class Mm {
     if ((flags & VM_ACCESS_FLAGS) === 0) return PTE_PRESENT | PTE_PROTNONE;
     const shared = VM_SHARED | VM_WRITE;
     return (flags & shared) === shared ? PTE_PRESENT | PTE_WRITE : PTE_PRESENT;
+  }
+
+  /** The leaf of `vpn`, made if need be; null where there is no memory for it: pte_alloc. */
+  allocLeaf(vpn: Vpn): Leaf | null {
+    const leaf = this.pageTable.leaf(vpn);
+    if (leaf !== null) return leaf;
+    if (this.kernel.faults?.fails('page_table') === true) return null;
+    return this.pageTable.leafFor(vpn);
   }
 
   /** A page counts as anonymous or as a file's; call when a mapping of it comes or goes. */

@@ -17,6 +17,7 @@ import {
 } from './vma-adjust.ts';
 import { removeFrom } from './vma-tree.ts';
 import { zapRange } from './zap.ts';
+import { zapSlowly } from './zap-slowly.ts';
 
 export interface MmapOptions {
   readonly addr: Va;
@@ -93,6 +94,8 @@ export function* munmap(mm: Mm, start: Va, bytes: number): Task<number> {
       const end = start + Math.ceil(bytes / mm.pageSize) * mm.pageSize;
       events.mappingChange(mm, 'munmap', start, end);
     }
+    const { scheduler } = mm.kernel;
+    if (scheduler.owing) yield* scheduler.pay();
     return result;
   } finally {
     mm.mmapLock.unlockWrite();
@@ -127,7 +130,11 @@ export function* unmapVmas(mm: Mm, gone: readonly Vma[], start: Va, end: Va): Ta
   const range = { mm, start, end, event: 'unmap', owner: null } as const;
   const waiting = mm.notifiers.start(range);
   if (waiting !== undefined) yield* waiting;
-  for (const vma of gone) zapRange(vma, vma.start, vma.end);
+  const { scheduler } = mm.kernel;
+  for (const vma of gone) {
+    if (scheduler.preempts) yield* zapSlowly(vma, vma.start, vma.end);
+    else zapRange(vma, vma.start, vma.end);
+  }
   mm.notifiers.end(range);
 }
 
@@ -162,6 +169,8 @@ export function* madviseDontneed(mm: Mm, start: Va, bytes: number): Task<number>
     const { events } = mm.kernel;
     const result = yield* dontneedVmas(mm, start, end);
     if (events.listening) events.mappingChange(mm, 'dontneed', start, end);
+    const { scheduler } = mm.kernel;
+    if (scheduler.owing) yield* scheduler.pay();
     return result;
   } finally {
     mm.mmapLock.unlockRead();
@@ -194,6 +203,8 @@ function* zapPageRangeSingle(vma: Vma, start: Va, end: Va): Task<void> {
   const range = { mm, start, end, event: 'clear', owner: null } as const;
   const waiting = mm.notifiers.start(range);
   if (waiting !== undefined) yield* waiting;
-  zapRange(vma, start, end);
+  const { scheduler } = mm.kernel;
+  if (scheduler.preempts) yield* zapSlowly(vma, start, end);
+  else zapRange(vma, start, end);
   mm.notifiers.end(range);
 }

@@ -1,7 +1,8 @@
 /** Changing access rights. Reference: mm/mprotect.c of Linux 6.1. */
+import { chargeShootdown } from '../charge.ts';
 import { EINVAL, ENOMEM } from '../errno.ts';
 import type { NotifierRange } from '../hmm/notifier.ts';
-import type { Task } from '../sched/task.ts';
+import { PREEMPT, type Task } from '../sched/task.ts';
 import type { Page, Va, Vpn } from '../units.ts';
 import type { Mm } from './mm.ts';
 import { leafEnd, leafIndex } from './page-table.ts';
@@ -39,6 +40,8 @@ export function* mprotect(mm: Mm, start: Va, bytes: number, prot: number): Task<
     const result = yield* protectVmas(mm, start, end, prot & VM_ACCESS_FLAGS);
     const { events } = mm.kernel;
     if (events.listening) events.mappingChange(mm, 'mprotect', start, end);
+    const { scheduler } = mm.kernel;
+    if (scheduler.owing) yield* scheduler.pay();
     return result;
   } finally {
     mm.mmapLock.unlockWrite();
@@ -116,11 +119,15 @@ function* changePmdRange(vma: Vma, first: Vpn, end: Vpn): Task<void> {
         const waiting = mm.notifiers.start(range);
         if (waiting !== undefined) yield* waiting;
       }
+      const { scheduler } = mm.kernel;
+      if (scheduler.preempts && scheduler.overtaken('change protection', vpn)) yield PREEMPT;
       changePteRange(vma, leaf, leafIndex(vpn), until - vpn);
     }
     vpn = until;
   }
-  if (range !== null) mm.notifiers.end(range);
+  if (range === null) return;
+  chargeShootdown(mm.kernel);
+  mm.notifiers.end(range);
 }
 
 /** change_pte_range. */

@@ -23,5 +23,6 @@ export function* refaultPause(mm: Mm, va: Va, faults: number): Task<void> {
       { pid: mm.pid, va },
     );
   }
-  yield new Delay(REFAULT_NS);
+  // A search for races must see what real CPUs do: fault again at once.
+  if (!mm.kernel.scheduler.preempts) yield new Delay(REFAULT_NS, 'pause', 'a further fault');
 }

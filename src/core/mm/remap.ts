@@ -1,7 +1,9 @@
 /** Moving mappings. Reference: mm/mremap.c of Linux 6.1. */
+import { chargeShootdown } from '../charge.ts';
 import { EFAULT, EINVAL } from '../errno.ts';
+import type { MemoryWatch } from '../memory-watch.ts';
 import type { Task } from '../sched/task.ts';
-import { NO_PAGE, TASK_SIZE, type Va } from '../units.ts';
+import { NO_PAGE, TASK_SIZE, type Va, type Vpn } from '../units.ts';
 import type { Mm } from './mm.ts';
 import { munmapLocked } from './mmap.ts';
 import { leafEnd, leafIndex } from './page-table.ts';
@@ -101,11 +103,13 @@ function* movePageTables(mm: Mm, old: Va, target: Va, length: number): Task<void
     const from = pageTable.leaf(vpn);
     if (from !== null) {
       const to = pageTable.leafFor(vpn + shift);
+      if (mm.kernel.watch !== null) watchMoves(mm, mm.kernel.watch, from, vpn, shift, until - vpn);
       moveEntries(from, leafIndex(vpn), to, leafIndex(vpn + shift), until - vpn);
       if (mm.kernel.events.listening) tellMoved(mm, to, vpn, vpn + shift, until - vpn);
     }
     vpn = until;
   }
+  chargeShootdown(mm.kernel);
   mm.notifiers.end(range);
 }
 
@@ -116,6 +120,19 @@ function moveEntries(from: Leaf, first: number, to: Leaf, target: number, count:
     if (bits === PTE_NONE) continue;
     to.set(target + i, from.page[first + i]!, bits);
     from.clear(first + i);
+  }
+}
+
+function watchMoves(
+  mm: Mm,
+  watch: MemoryWatch,
+  from: Leaf,
+  first: Vpn,
+  shift: number,
+  count: number,
+): void {
+  for (let vpn = first; vpn < first + count; vpn++) {
+    if (from.bits[leafIndex(vpn)] !== PTE_NONE) watch.moved(mm, vpn, vpn + shift);
   }
 }
 

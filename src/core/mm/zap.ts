@@ -1,4 +1,5 @@
 /** Taking entries away: for munmap, MADV_DONTNEED and exit. Reference: mm/memory.c of Linux 6.1. */
+import { chargeShootdown } from '../charge.ts';
 import { PG_DIRTY } from '../memory/pages.ts';
 import { NO_PAGE, type Page, type Va, type Vpn } from '../units.ts';
 import type { Mm } from './mm.ts';
@@ -24,24 +25,30 @@ export function zapRange(vma: Vma, start: Va, end: Va): void {
   const { mm } = vma;
   const last = mm.vpn(Math.min(end, vma.end));
   let vpn = mm.vpn(Math.max(start, vma.start));
+  let found = false;
   while (vpn < last) {
     const until = leafEnd(vpn, last);
     const leaf = mm.pageTable.leaf(vpn);
-    if (leaf !== null) zapLeaf(mm, leaf, vpn, until);
+    if (leaf !== null) {
+      zapLeaf(mm, leaf, vpn, until);
+      found = true;
+    }
     vpn = until;
   }
+  if (found) chargeShootdown(mm.kernel);
 }
 
 /** zap_pte_range. */
 function zapLeaf(mm: Mm, leaf: Leaf, first: Vpn, end: Vpn): void {
   const offset = leafIndex(first);
   const limit = offset + (end - first);
-  const { events } = mm.kernel;
+  const { events, watch } = mm.kernel;
   for (let at = offset; at < limit; at++) {
     const bits = leaf.bits[at]!;
     if (bits === PTE_NONE) continue;
     const page = leaf.page[at]!;
     leaf.clear(at);
+    if (watch !== null) watch.zapped(mm, first + (at - offset));
     // The zero page counts nowhere.
     if (page === NO_PAGE) continue;
     if (events.listening) {

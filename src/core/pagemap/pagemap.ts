@@ -229,6 +229,7 @@ export class FreePages {
   /** A free page, or NO_PAGE. */
   pop(): Page {
     if (this.#count === 0) return NO_PAGE;
+    if (this.#kernel.faults?.fails('device_page') === true) return NO_PAGE;
     this.#count--;
     const page = this.#head;
     if (page !== NO_PAGE) {

@@ -1,12 +1,14 @@
 /**
  * Locks that sleep. All of them are fair: first come, first served.
  *
- * `tryLock` never sleeps. Hot paths try first and yield only when they must:
- * `if (!mutex.tryLock()) yield* mutex.lock();`
+ * The fast path is to try first and yield only when one must:
+ * `if (!mutex.tryLock()) yield* mutex.lock();`. Where schedules are explored the fast path is
+ * closed, so that taking a lock is a choice point; who wants to try, and else do without, has no
+ * use for these.
  */
 import { SimError } from '../errors.ts';
 import type { Scheduler } from './scheduler.ts';
-import type { Task } from './task.ts';
+import { PREEMPT, type Task } from './task.ts';
 import type { Thread } from './thread.ts';
 import { WaitQueue } from './wait-queue.ts';
 
@@ -24,29 +26,52 @@ export class Mutex {
       scheduler,
       () => `mutex ${name}`,
       () => (this.#holder === null ? [] : [this.#holder]),
+      'lock',
+      name,
     );
+    scheduler.locks?.push(this);
   }
 
   get locked(): boolean {
     return this.#holder !== null;
   }
 
+  get holder(): Thread | null {
+    return this.#holder;
+  }
+
+  /** Who waits for it, the longest first. */
+  get waiting(): readonly Thread[] {
+    return this.#waiters.sleepers;
+  }
+
   tryLock(): boolean {
-    if (this.#holder !== null) return false;
-    this.#holder = this.#scheduler.current;
-    return true;
+    return !this.#scheduler.slowLocks && this.#take();
   }
 
   *lock(): Task<void> {
+    const scheduler = this.#scheduler;
+    if (scheduler.slowLocks) {
+      if (scheduler.preempts && scheduler.overtaken(this.name, 0)) yield PREEMPT;
+      scheduler.lockOrder?.wanted(scheduler.current, this.name);
+    }
     // Who is woken holds the mutex already: see `unlock`.
-    if (!this.tryLock()) yield this.#waiters;
+    if (!this.#take()) yield this.#waiters;
+    scheduler.lockOrder?.taken(scheduler.current, this.name);
   }
 
   /** Hands the mutex to whoever waits longest, lest a newcomer takes it first. */
   unlock(): void {
     if (this.#holder === null)
       throw new SimError('lock-misuse', `mutex ${this.name} is not locked`);
+    this.#scheduler.lockOrder?.released(this.#holder, this.name);
     this.#holder = this.#waiters.wakeOne();
+  }
+
+  #take(): boolean {
+    if (this.#holder !== null) return false;
+    this.#holder = this.#scheduler.current;
+    return true;
   }
 }
 
@@ -67,6 +92,7 @@ export class RwSemaphore {
   constructor(scheduler: Scheduler, name: string) {
     this.name = name;
     this.#scheduler = scheduler;
+    scheduler.locks?.push(this);
   }
 
   /** True while somebody holds it, for reading or writing. */
@@ -74,37 +100,72 @@ export class RwSemaphore {
     return this.#writer !== null || this.#readers > 0;
   }
 
+  get readers(): number {
+    return this.#readers;
+  }
+
+  get writer(): Thread | null {
+    return this.#writer;
+  }
+
+  /** Who waits for it, the longest first. */
+  get waiting(): readonly Thread[] {
+    return this.#line.flatMap(({ queue }) => queue.sleepers);
+  }
+
   tryRead(): boolean {
-    if (this.#writer !== null || this.#line.length > 0) return false;
-    this.#readers++;
-    return true;
+    return !this.#scheduler.slowLocks && this.#takeRead();
   }
 
   *read(): Task<void> {
-    if (!this.tryRead()) yield this.#join(false);
+    const scheduler = this.#scheduler;
+    if (scheduler.slowLocks) {
+      if (scheduler.preempts && scheduler.overtaken(this.name, 0)) yield PREEMPT;
+      scheduler.lockOrder?.wanted(scheduler.current, this.name);
+    }
+    if (!this.#takeRead()) yield this.#join(false);
+    scheduler.lockOrder?.taken(scheduler.current, this.name);
   }
 
   unlockRead(): void {
     if (this.#readers === 0) throw new SimError('lock-misuse', `${this.name} is not read-locked`);
+    this.#scheduler.lockOrder?.released(this.#scheduler.current, this.name);
     this.#readers--;
     if (this.#line.length > 0) this.#serve();
   }
 
   tryWrite(): boolean {
-    if (this.#writer !== null || this.#readers > 0) return false;
-    this.#writer = this.#scheduler.current;
-    return true;
+    return !this.#scheduler.slowLocks && this.#takeWrite();
   }
 
   *write(): Task<void> {
-    if (!this.tryWrite()) yield this.#join(true);
+    const scheduler = this.#scheduler;
+    if (scheduler.slowLocks) {
+      if (scheduler.preempts && scheduler.overtaken(this.name, 1)) yield PREEMPT;
+      scheduler.lockOrder?.wanted(scheduler.current, this.name);
+    }
+    if (!this.#takeWrite()) yield this.#join(true);
+    scheduler.lockOrder?.taken(scheduler.current, this.name);
   }
 
   unlockWrite(): void {
     if (this.#writer === null)
       throw new SimError('lock-misuse', `${this.name} is not write-locked`);
+    this.#scheduler.lockOrder?.released(this.#writer, this.name);
     this.#writer = null;
     if (this.#line.length > 0) this.#serve();
+  }
+
+  #takeRead(): boolean {
+    if (this.#writer !== null || this.#line.length > 0) return false;
+    this.#readers++;
+    return true;
+  }
+
+  #takeWrite(): boolean {
+    if (this.#writer !== null || this.#readers > 0) return false;
+    this.#writer = this.#scheduler.current;
+    return true;
   }
 
   #join(write: boolean): WaitQueue {
@@ -112,6 +173,8 @@ export class RwSemaphore {
       this.#scheduler,
       () => `${this.name} (${this.#writer === null ? `${this.#readers} readers` : 'a writer'})`,
       () => (this.#writer === null ? [] : [this.#writer]),
+      'lock',
+      this.name,
     );
     this.#line.push({ write, queue });
     return queue;

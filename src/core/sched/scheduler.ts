@@ -6,14 +6,30 @@
  * nothing else influences a run, so the same inputs give the same events.
  */
 import { SimError } from '../errors.ts';
+import { TimeAccounts } from './accounts.ts';
 import { EventQueue } from './event-queue.ts';
-import { Delay, RESCHEDULE, type Task, type Wait } from './task.ts';
+import type { Explorer } from './explorer.ts';
+import { LockOrder } from './lock-order.ts';
+import type { Mutex, RwSemaphore } from './locks.ts';
+import { Delay, PREEMPT, RESCHEDULE, type Task, type Wait } from './task.ts';
 import { Thread } from './thread.ts';
+import type { WaitQueue } from './wait-queue.ts';
 
 /** Answers the choice point: the index, in `runnable`, of the thread to resume. */
 export type Strategy = (runnable: readonly Thread[]) => number;
 
 export const firstInFirstOut: Strategy = () => 0;
+
+export interface SchedulerOptions {
+  /** First in, first out unless given. Not asked where there is an explorer. */
+  readonly strategy?: Strategy | undefined;
+  /** Makes every place where a task could be overtaken a choice point, and answers it. */
+  readonly explorer?: Explorer | undefined;
+  /** Locks taken in orders that could deadlock are an error: `lock-order`. */
+  readonly checkLockOrder?: boolean | undefined;
+  /** Adds up what virtual time is spent on. */
+  readonly accounts?: boolean | undefined;
+}
 
 /** What a machine tells of a task that can never be woken: who waits for what, held by whom. */
 export interface DeadlockReport {
@@ -27,6 +43,15 @@ export class Scheduler {
   nowNs = 0;
   /** The thread that is running; outside of any task, the machine's own. */
   current: Thread;
+  readonly explorer: Explorer | null;
+  /** There is an explorer: code that could be overtaken asks `overtaken` and yields PREEMPT. */
+  readonly preempts: boolean;
+  readonly lockOrder: LockOrder | null;
+  /** Locks do not take their fast path: somebody wants to know of each. */
+  readonly slowLocks: boolean;
+  readonly accounts: TimeAccounts | null;
+  /** Every lock that was made, where there is an explorer: whoever compares states asks them. */
+  readonly locks: (Mutex | RwSemaphore)[] | null;
   readonly #strategy: Strategy;
   /** Whose task `run` runs. */
   #boot: Thread;
@@ -38,9 +63,20 @@ export class Scheduler {
   #nextThreadId = 1;
   #running = false;
   #atomicDepth = 0;
+  /** Calls of `run` from inside a task: nobody can be let go first there. */
+  #nestedRuns = 0;
+  /** Who goes on after a PREEMPT. */
+  #chosen: Thread | null = null;
 
-  constructor(strategy: Strategy = firstInFirstOut) {
-    this.#strategy = strategy;
+  constructor(options: SchedulerOptions = {}) {
+    const { strategy, explorer, checkLockOrder, accounts } = options;
+    this.#strategy = strategy ?? firstInFirstOut;
+    this.explorer = explorer ?? null;
+    this.preempts = this.explorer !== null;
+    this.lockOrder = checkLockOrder === true ? new LockOrder() : null;
+    this.slowLocks = this.preempts || this.lockOrder !== null;
+    this.accounts = accounts === true ? new TimeAccounts() : null;
+    this.locks = this.preempts ? [] : null;
     this.#boot = this.#newBoot();
     this.current = this.#boot;
   }
@@ -68,6 +104,44 @@ export class Scheduler {
    */
   threadsWithShortId(shortId: number): readonly Thread[] {
     return [...this.#live].filter((thread) => (thread.id & 0xffff) === shortId);
+  }
+
+  /** Live threads, the machine's own first. */
+  get threads(): readonly Thread[] {
+    return [...this.#live];
+  }
+
+  /**
+   * The running thread stands where the kernel could be preempted. True: somebody else goes first,
+   * and the task must yield PREEMPT at once. Ask only if `preempts`.
+   *
+   * @param point where it stands, for people and for digests: "migrate: unmap"
+   * @param local a hash of what it carries with it there, beyond what the point says
+   */
+  overtaken(point: string, local: number): boolean {
+    if (this.#nestedRuns > 0 || this.#atomicDepth > 0) return false;
+    const { current } = this;
+    const chosen = this.explorer!.next(current, this.#runnable, point, local);
+    if (chosen === current) return false;
+    this.#chosen = chosen;
+    return true;
+  }
+
+  /** The running thread was busy for so long: `ns` nanoseconds, to pass when it pays. */
+  charge(ns: number): void {
+    this.current.owedNs += ns;
+  }
+
+  /** The running thread owes time and may sleep, so that `pay` can let it pass. */
+  get owing(): boolean {
+    return this.current.owedNs > 0 && this.#nestedRuns === 0 && this.#atomicDepth === 0;
+  }
+
+  *pay(): Task<void> {
+    const { current } = this;
+    const ns = current.owedNs;
+    current.owedNs = 0;
+    yield new Delay(ns, 'work');
   }
 
   /** Makes a thread of `task`; it starts when the scheduler runs. */
@@ -126,6 +200,7 @@ export class Scheduler {
     thread.state = 'runnable';
     thread.waitingFor = null;
     this.#sleeping.delete(thread);
+    if (this.accounts !== null) this.#account(thread);
     this.#runnable.push(thread);
     return true;
   }
@@ -160,8 +235,13 @@ export class Scheduler {
    * it does not have to wait, for there is nobody to resume it.
    */
   #runNested<T>(task: Task<T>): T {
-    const step = task.next();
-    if (step.done === true) return step.value;
+    this.#nestedRuns++;
+    try {
+      const step = task.next();
+      if (step.done === true) return step.value;
+    } finally {
+      this.#nestedRuns--;
+    }
     task.return(undefined as T);
     throw new SimError(
       'nested-run',
@@ -181,15 +261,30 @@ export class Scheduler {
         if (next.state !== 'delayed') continue;
         this.nowNs = timeNs;
         next.state = 'runnable';
-        this.#runnable.push(next);
+        if (this.accounts !== null) this.#account(next);
+        this.#resume(next);
         continue;
       }
       this.#resume(this.#choose());
     }
   }
 
+  #account(thread: Thread): void {
+    const ns = this.nowNs - thread.waitStartNs;
+    if (ns > 0) this.accounts!.add(thread.name, thread.waitReason, thread.waitLabel, ns);
+  }
+
   #choose(): Thread {
     const runnable = this.#runnable;
+    if (this.#chosen !== null) {
+      const chosen = this.#chosen;
+      this.#chosen = null;
+      return this.#takeRunnable(chosen);
+    }
+    // Told of every thread that sleeps or ends, even where there is no choice.
+    if (this.explorer !== null) {
+      return this.#takeRunnable(this.explorer.next(null, runnable, '', 0));
+    }
     if (runnable.length === 1) return runnable.pop()!;
     const index = this.#strategy(runnable);
     const thread = runnable[index];
@@ -200,6 +295,15 @@ export class Scheduler {
       );
     }
     runnable.splice(index, 1);
+    return thread;
+  }
+
+  #takeRunnable(thread: Thread): Thread {
+    const at = this.#runnable.indexOf(thread);
+    if (at < 0) {
+      throw new SimError('bad-argument', `the explorer chose ${thread.name}, which cannot run`);
+    }
+    this.#runnable.splice(at, 1);
     return thread;
   }
 
@@ -228,17 +332,25 @@ export class Scheduler {
   }
 
   #park(thread: Thread, wait: Wait): void {
-    if (wait === RESCHEDULE) {
-      this.#runnable.push(thread);
-    } else if (wait instanceof Delay) {
+    if (wait instanceof Delay) {
       thread.state = 'delayed';
+      if (this.accounts !== null) this.#noteWait(thread, wait);
       this.#timers.push(this.nowNs + wait.ns, thread);
+    } else if (wait === RESCHEDULE || wait === PREEMPT) {
+      this.#runnable.push(thread);
     } else {
       thread.state = 'sleeping';
+      if (this.accounts !== null) this.#noteWait(thread, wait);
       thread.waitingFor = wait;
       this.#sleeping.add(thread);
       wait.add(thread);
     }
+  }
+
+  #noteWait(thread: Thread, { reason, label }: Delay | WaitQueue): void {
+    thread.waitStartNs = this.nowNs;
+    thread.waitReason = reason;
+    thread.waitLabel = label;
   }
 
   #resultOf(thread: Thread): unknown {
@@ -251,7 +363,7 @@ export class Scheduler {
 
   #deadlock(): SimError {
     const report: DeadlockReport[] = [...this.#sleeping].map((thread) => ({
-      thread: thread.name,
+      thread: thread.doing === '' ? thread.name : `${thread.name} (${thread.doing})`,
       waitsFor: thread.waitingFor?.what() ?? 'nothing',
       heldBy: thread.waitingFor?.holders().map((holder) => holder.name) ?? [],
     }));

@@ -7,19 +7,50 @@
  */
 import type { WaitQueue } from './wait-queue.ts';
 
-/** Let virtual time pass, in nanoseconds (>= 0), before this task goes on. */
+/** What virtual time is spent on, for those who ask where it went. */
+export type WaitReason =
+  /** A CPU or a device is busy with what this task asked of it. */
+  | 'work'
+  /** A mutex or a semaphore that somebody else holds. */
+  | 'lock'
+  | 'page_lock'
+  /** A fence of a copy engine. */
+  | 'fence'
+  /** A transfer has the link, or waits for its turn on it. */
+  | 'link'
+  /** An access of a GPU waits until its fault was served. */
+  | 'fault_batch'
+  /** The end of an invalidation. */
+  | 'notifier'
+  /** A pause before a further try. */
+  | 'pause'
+  | 'other';
+
+/** Let virtual time pass, in nanoseconds (>= 0), before this task goes on. May be yielded again. */
 export class Delay {
   readonly ns: number;
-  constructor(ns: number) {
+  readonly reason: WaitReason;
+  /** What the time is spent on, for people: "hmm_dmirror0 copies". */
+  readonly label: string;
+
+  constructor(ns: number, reason: WaitReason = 'other', label: string = '') {
     this.ns = ns;
+    this.reason = reason;
+    this.label = label;
   }
 }
 
 /** Go to the end of the run queue: cond_resched(). */
 export const RESCHEDULE: unique symbol = Symbol('reschedule');
 
+/**
+ * Somebody else goes first; this task can go on at any time. Yield it where
+ * `scheduler.overtaken` says so, and only there.
+ */
+export const PREEMPT: unique symbol = Symbol('preempt');
+
 /** What a task may wait for. */
-export type Wait = WaitQueue | Delay | typeof RESCHEDULE;
+export type Wait = WaitQueue | Delay | typeof RESCHEDULE | typeof PREEMPT;
 
 /** Code that may sleep and in the end returns a T. */
 export type Task<T> = Generator<Wait, T, undefined>;

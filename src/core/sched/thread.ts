@@ -1,4 +1,5 @@
-import type { Task } from './task.ts';
+import type { Holding } from './lock-order.ts';
+import type { Task, WaitReason } from './task.ts';
 import type { WaitQueue } from './wait-queue.ts';
 
 export type ThreadState = 'runnable' | 'sleeping' | 'delayed' | 'done';
@@ -16,6 +17,18 @@ export class Thread {
   result: unknown;
   error: unknown;
   task: Task<unknown> | null;
+  /** What it is at, for reports: "line 7: cpu_read 0 0 1". Set by whoever gives it work. */
+  doing: string;
+  /** For whoever explores: a digest of the way it took so far. */
+  path: number;
+  /** Locks it holds, the latest last; kept only where the order of locks is checked. */
+  readonly held: Holding[];
+  /** Virtual time it has spent on work and not yet waited for, in nanoseconds. */
+  owedNs: number;
+  /** Where time is accounted: since when it waits, why, and for what. */
+  waitStartNs: number;
+  waitReason: WaitReason;
+  waitLabel: string;
 
   constructor(id: number, name: string) {
     this.id = id;
@@ -26,5 +39,12 @@ export class Thread {
     this.result = undefined;
     this.error = null;
     this.task = null;
+    this.doing = '';
+    this.path = 0;
+    this.held = [];
+    this.owedNs = 0;
+    this.waitStartNs = 0;
+    this.waitReason = 'other';
+    this.waitLabel = '';
   }
 }

@@ -1,4 +1,5 @@
 import type { Scheduler } from './scheduler.ts';
+import type { WaitReason } from './task.ts';
 import type { Thread } from './thread.ts';
 
 /**
@@ -12,6 +13,10 @@ export class WaitQueue {
   readonly what: () => string;
   /** Who holds the thing waited for, where that is known; for deadlock reports. */
   readonly holders: () => readonly Thread[];
+  /** What time spent here counts as. */
+  readonly reason: WaitReason;
+  /** What one waits for, the same words each time: "mmap_lock of process 1". */
+  readonly label: string;
   readonly #scheduler: Scheduler;
   readonly #sleepers: Thread[] = [];
 
@@ -19,10 +24,19 @@ export class WaitQueue {
     scheduler: Scheduler,
     what: () => string,
     holders: () => readonly Thread[] = () => [],
+    reason: WaitReason = 'other',
+    label: string = '',
   ) {
     this.#scheduler = scheduler;
     this.what = what;
     this.holders = holders;
+    this.reason = reason;
+    this.label = label;
+  }
+
+  /** Who sleeps here, the longest first. */
+  get sleepers(): readonly Thread[] {
+    return this.#sleepers;
   }
 
   get length(): number {

@@ -30,9 +30,14 @@ import {
 } from '../../core/pagemap/pagemap.ts';
 import type { Process } from '../../core/process.ts';
 import { Mutex } from '../../core/sched/locks.ts';
-import type { MaybeTask, Task } from '../../core/sched/task.ts';
+import { Delay, type MaybeTask, type Task } from '../../core/sched/task.ts';
+import type { StateHash } from '../../core/state-hash.ts';
+import { type Timing, transferNs } from '../../core/timing.ts';
 import { MiB, NO_PAGE, type Page, type Va } from '../../core/units.ts';
 import { BusMaster } from '../../hw/bus.ts';
+import { type DeviceTime, deviceTime } from '../../hw/device-time.ts';
+import type { LinkDirection } from '../../hw/link.ts';
+import type { DmirrorDefect } from './defects.ts';
 import { DmirrorFile } from './file.ts';
 import { migrateOneToRam } from './migrate.ts';
 import type { MirrorEntry } from './page-table.ts';
@@ -47,6 +52,13 @@ export interface DmirrorOptions {
   readonly name?: string;
   /** Device memory grows by chunks of so many bytes; 256 MiB by default. */
   readonly chunkBytes?: number;
+  /**
+   * False, the default: as the kernel has it. True: a file hears of migrations by its own device,
+   * too; see `Dmirror.mended`.
+   */
+  readonly mended?: boolean;
+  /** Faults to have; none by default. */
+  readonly defects?: readonly DmirrorDefect[];
 }
 
 /** struct dmirror_chunk: one pagemap of a device. */
@@ -83,9 +95,20 @@ class Chunk implements DevPagemapOps {
 export class Dmirror implements Driver, Owner {
   readonly type: PagemapType;
   readonly chunkBytes: number;
+  /**
+   * The reference driver lets its own MMU_NOTIFY_MIGRATE pass, in all versions. What a file has
+   * mapped then stays mapped while the page moves, and a store of the device between the copy and
+   * the new mapping goes to the old page and is lost. And it maps what it migrated without asking
+   * whether a process zapped it meanwhile. A mended device drops such mappings first, and maps by
+   * hmm_range_fault afterwards. A page that could not be migrated is not mapped then, so that
+   * `migrateToDev` answers -ENOENT where a faithful one still reads the old mapping.
+   */
+  readonly mended: boolean;
+  readonly defects: ReadonlySet<DmirrorDefect>;
   #name: string;
   #machine: Machine | null = null;
   #bus: BusMaster | null = null;
+  #time: DeviceTime | null = null;
   #devmemLock: Mutex | null = null;
   #freePages: FreePages | null = null;
   readonly #chunks: Chunk[] = [];
@@ -98,6 +121,8 @@ export class Dmirror implements Driver, Owner {
   constructor(options: DmirrorOptions = {}) {
     this.type = options.type ?? 'private';
     this.chunkBytes = options.chunkBytes ?? DEVMEM_CHUNK_BYTES;
+    this.mended = options.mended ?? false;
+    this.defects = new Set(options.defects);
     this.#name = options.name ?? '';
   }
 
@@ -162,6 +187,7 @@ export class Dmirror implements Driver, Owner {
     }
     this.#machine = machine;
     this.#bus = new BusMaster(machine.kernel, this);
+    this.#time = deviceTime(machine.kernel, this.#name, 'dmirror');
     this.#devmemLock = new Mutex(machine.kernel.scheduler, `devmem_lock of ${this.#name}`);
     this.#freePages = new FreePages(machine.kernel);
   }
@@ -177,9 +203,32 @@ export class Dmirror implements Driver, Owner {
     return file;
   }
 
-  /** The file that migrated a device page here, if it is still open. */
+  /**
+   * The file that migrated a device page here, if it is still open.
+   *
+   * @throws SimError `use-after-free` where it is not, of a device that leaves such pages behind
+   */
   migratorOf(page: Page): DmirrorFile | null {
-    return this.#files.get(this.kernel.pages.driverData[page]!) ?? null;
+    const id = this.kernel.pages.driverData[page]!;
+    const file = this.#files.get(id) ?? null;
+    if (file === null && this.defects.has('close_keeps_pages')) {
+      throw new SimError(
+        'use-after-free',
+        `a CPU fault on page ${page} of ${this.#name} follows its way back to file ${id}, which ` +
+          'was closed and freed',
+        { page, file: id },
+      );
+    }
+    return file;
+  }
+
+  fingerprint(hash: StateHash): void {
+    for (const file of this.#files.values()) {
+      hash.add(file.closed ? -file.id : file.id);
+      file.pageTable.fingerprint(hash);
+    }
+    hash.add(this.#chunks.length);
+    for (const chunk of this.#chunks) hash.add(chunk.remove ? 1 : 0);
   }
 
   /** How this device maps `va` of `proc`: "r", "rw", "x" (exclusive access), or null. */
@@ -198,6 +247,20 @@ export class Dmirror implements Driver, Owner {
       if (entry !== null) return entry;
     }
     return null;
+  }
+
+  /**
+   * Lets the time pass that moving `count` pages takes. The device does it with the task of whoever
+   * asked: over its link where it has one, else as a CPU copies memory.
+   */
+  *moveTime(timing: Timing, direction: LinkDirection, count: number): Task<void> {
+    if (count === 0) return;
+    const bytes = count * this.kernel.pageSize;
+    if (this.#time !== null) yield* this.#time.move(direction, bytes);
+    else {
+      const ns = transferNs(bytes, timing.cpu.copyBytesPerSecond);
+      if (ns > 0) yield new Delay(ns, 'work', `${this.#name}: copying`);
+    }
   }
 
   /** A device page with one reference, locked; NO_PAGE when there is none: dmirror_devmem_alloc_page. */
@@ -229,7 +292,7 @@ export class Dmirror implements Driver, Owner {
    * of every process: dmirror_fops_release.
    */
   *forgetFile(file: DmirrorFile): Task<void> {
-    if (this.kernel.era.migrateDeviceRange) {
+    if (this.kernel.era.migrateDeviceRange && !this.defects.has('close_keeps_pages')) {
       for (const chunk of [...this.#chunks]) yield* this.#evict(chunk);
     }
     this.#files.delete(file.id);
@@ -273,6 +336,7 @@ export class Dmirror implements Driver, Owner {
     const words = this.#takeWords(count);
     const { src, dst } = words;
     yield* migrateDeviceRange(kernel, src, pagemap.firstPage, count);
+    let copied = 0;
     for (let i = 0; i < count; i++) {
       if ((src[i]! & MIGRATE_PFN_MIGRATE) === 0) continue;
       const from = migratePfnPage(src[i]!);
@@ -280,8 +344,11 @@ export class Dmirror implements Driver, Owner {
       const to = pages.allocateLocked();
       if (to === NO_PAGE) continue;
       pages.copyContents(to, from);
+      copied++;
       dst[i] = migratePfn(to) | MIGRATE_PFN_LOCKED | (src[i]! & MIGRATE_PFN_WRITE);
     }
+    const { timing } = kernel;
+    if (timing !== null) yield* this.moveTime(timing, 'toHost', copied);
     yield* migrateDevicePages(kernel, src, dst, count);
     migrateDeviceFinalize(kernel, src, dst, count);
     this.#words = words;

@@ -16,10 +16,13 @@ import { TAG_READ, TAG_WRITE } from './page-table.ts';
 /** Pages that one call of hmm_range_fault or migrate_vma is asked for. */
 export const BATCH_PAGES = 64;
 
-/** The device missed entries in [start, end): dmirror_fault. */
+/**
+ * The device missed entries in [start, end): dmirror_fault. -EFAULT where the process has ended; a
+ * device with the defect `gone_mm_loops` answers 0.
+ */
 export function* deviceFault(file: DmirrorFile, start: Va, end: Va, write: boolean): Task<number> {
   const { mm, device } = file;
-  if (!mm.alive) return -EFAULT;
+  if (!mm.alive) return device.defects.has('gone_mm_loops') ? 0 : -EFAULT;
   const fault = { mm, start, end, device: device.name, access: write ? 'write' : 'read' } as const;
   return yield* toldDeviceFault(fault, faultInBatches(file, start, end, write));
 }

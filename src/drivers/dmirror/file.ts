@@ -2,7 +2,7 @@
 import type { OpenFile } from '../../core/driver.ts';
 import { EINVAL, ENOMEM, EPERM, errnoName } from '../../core/errno.ts';
 import { SimError } from '../../core/errors.ts';
-import { toldCall } from '../../core/events/call.ts';
+import { userCall } from '../../core/events/call.ts';
 import {
   type IntervalNotifier,
   type IntervalNotifierOps,
@@ -19,9 +19,9 @@ import type { Va } from '../../core/units.ts';
 import type { Dmirror } from './device.ts';
 import { mapDeviceNode, type NodeMapping } from './device-node.ts';
 import { exclusivePages } from './exclusive.ts';
-import { migrateToDevice, migrateToSystem } from './migrate.ts';
+import { mapOwnPages, migrateToDevice, migrateToSystem } from './migrate.ts';
 import { MirrorPageTable } from './page-table.ts';
-import { type Bounce, copyOut, readPages, writePages } from './read-write.ts';
+import { type Bounce, copyOut, copySlowly, readPages, writePages } from './read-write.ts';
 import { snapshotPages } from './snapshot.ts';
 
 /** struct hmm_dmirror_cmd as a call leaves it. A call that fails leaves cpages and faults at 0. */
@@ -144,7 +144,8 @@ export class DmirrorFile implements OpenFile {
     const refused = this.#refuse(va, npages);
     if (refused !== 0) return { ...failed(refused), data: NOTHING };
     const end = va + npages * this.mm.pageSize;
-    const ret = yield* migrateToDevice(this, va, end);
+    let ret = yield* migrateToDevice(this, va, end);
+    if (ret === 0 && this.device.mended) ret = yield* mapOwnPages(this, va, end);
     return ret === 0 ? yield* this.#readBack(va, npages) : { ...failed(ret), data: NOTHING };
   }
 
@@ -244,7 +245,7 @@ export class DmirrorFile implements OpenFile {
     const { device, mm } = this;
     const end = va + npages * mm.pageSize;
     const call = { actor: device.name, name, mm, start: va, end };
-    return toldCall(device.kernel, call, task, ({ ret }) => ret);
+    return userCall(device.kernel, call, task, ({ ret }) => ret);
   }
 
   close(): void {
@@ -283,14 +284,17 @@ export class DmirrorFile implements OpenFile {
     const bounce: Bounce = { data: new Uint32Array(npages), cpages: 0, faults: 0 };
     const { mutex } = this;
     if (!mutex.tryLock()) yield* mutex.lock();
-    const ret = copyOut(this, va, npages, bounce);
+    const ret = this.mm.kernel.scheduler.preempts
+      ? yield* copySlowly(this, va, npages, bounce, false)
+      : copyOut(this, va, npages, bounce);
     mutex.unlock();
     return ret === 0 ? copied(bounce) : { ...failed(ret), data: NOTHING };
   }
 
   /** dmirror_interval_invalidate. */
   #invalidate(notifier: IntervalNotifier, range: NotifierRange, seq: number): MaybeTask<boolean> {
-    if (range.event === 'migrate' && range.owner === this.device) return true;
+    const own = range.event === 'migrate' && range.owner === this.device;
+    if (own && !this.device.mended) return true;
     if (!this.mutex.tryLock()) return this.#invalidateLater(notifier, range, seq);
     this.#erase(notifier, range, seq);
     this.mutex.unlock();

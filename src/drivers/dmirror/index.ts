@@ -1,4 +1,5 @@
 /** dmirror: the kernel's HMM test device (lib/test_hmm.c), one `Dmirror` a device node. */
+export { DMIRROR_DEFECTS, type DmirrorDefect } from './defects.ts';
 export { DEVMEM_CHUNK_BYTES, Dmirror, type DmirrorOptions } from './device.ts';
 export type { NodeMapping } from './device-node.ts';
 export {

@@ -1,5 +1,8 @@
 /** Migration between RAM and a dmirror's own memory. Reference: lib/test_hmm.c of Linux 6.1. */
 import { EINVAL } from '../../core/errno.ts';
+import { SimError } from '../../core/errors.ts';
+import { hmmPopulate } from '../../core/hmm/populate.ts';
+import { HMM_PFN_VALID, HMM_PFN_WRITE, hmmPfnPage } from '../../core/hmm/range-fault.ts';
 import {
   countMovedPages,
   MIGRATE_PFN_LOCKED,
@@ -18,8 +21,8 @@ import {
 import { VM_FAULT_SIGBUS } from '../../core/mm/fault-flags.ts';
 import { VM_READ, VM_WRITE, type Vma } from '../../core/mm/vma.ts';
 import type { DeviceFault } from '../../core/pagemap/pagemap.ts';
-import type { Task } from '../../core/sched/task.ts';
-import { NO_PAGE, type Va } from '../../core/units.ts';
+import { PREEMPT, type Task } from '../../core/sched/task.ts';
+import { NO_PAGE, type Page, type Va } from '../../core/units.ts';
 import type { Dmirror } from './device.ts';
 import { BATCH_PAGES } from './fault.ts';
 import type { DmirrorFile } from './file.ts';
@@ -40,7 +43,9 @@ export function migrateToDevice(file: DmirrorFile, start: Va, end: Va): Task<num
   return inBatches(file, start, end, MIGRATE_VMA_SELECT_SYSTEM, function* (args) {
     yield* copyToDevice(file, args);
     yield* migrateVmaPages(args);
-    yield* mapMigrated(file, args);
+    if (!file.device.mended) yield* mapMigrated(file, args);
+    const { scheduler } = file.mm.kernel;
+    if (scheduler.preempts && scheduler.overtaken('dmirror: finalize', 0)) yield PREEMPT;
     migrateVmaFinalize(args);
   });
 }
@@ -53,7 +58,9 @@ export function migrateToSystem(
   moved: (pages: number) => void,
 ): Task<number> {
   return inBatches(file, start, end, selectDevice(file.device), function* (args) {
-    copyToRam(args, file);
+    const copied = copyToRam(args, file);
+    const { timing } = file.mm.kernel;
+    if (timing !== null) yield* file.device.moveTime(timing, 'toHost', copied);
     yield* migrateVmaPages(args);
     moved(countMovedPages(args.src, args.npages));
     migrateVmaFinalize(args);
@@ -110,6 +117,7 @@ function* copyToDevice(file: DmirrorFile, args: MigrateVma): Task<void> {
   const { src, dst } = args;
   const holeIsWritable = ((args.vma as Vma).flags & VM_WRITE) !== 0;
   const count = (args.end - args.start) / mm.pageSize;
+  let copied = 0;
   for (let i = 0; i < count; i++) {
     const word = src[i]!;
     if ((word & MIGRATE_PFN_MIGRATE) === 0) continue;
@@ -119,15 +127,22 @@ function* copyToDevice(file: DmirrorFile, args: MigrateVma): Task<void> {
     const allocated = device.allocatePage();
     const to = typeof allocated === 'object' ? yield* allocated : allocated;
     if (to === NO_PAGE) continue;
-    if (from !== NO_PAGE) pages.copyContents(to, from);
-    else pages.clearContents(to);
+    if (from !== NO_PAGE) {
+      pages.copyContents(to, from);
+      copied++;
+    } else pages.clearContents(to);
     pages.driverData[to] = file.id;
     const writable = from !== NO_PAGE ? (word & MIGRATE_PFN_WRITE) !== 0 : holeIsWritable;
     dst[i] = migratePfn(to) | MIGRATE_PFN_LOCKED | (writable ? MIGRATE_PFN_WRITE : 0);
   }
+  const { timing } = mm.kernel;
+  if (timing !== null) yield* device.moveTime(timing, 'toDevice', copied);
 }
 
-/** Enters migrated pages into the mirror's page table: dmirror_migrate_finalize_and_map. */
+/**
+ * Enters migrated pages into the mirror's page table: dmirror_migrate_finalize_and_map. Nothing is
+ * asked of the notifier: what a process zapped since setup is entered all the same.
+ */
 function* mapMigrated(file: DmirrorFile, args: MigrateVma): Task<void> {
   const { mm, mutex, pageTable } = file;
   if (!mutex.tryLock()) yield* mutex.lock();
@@ -144,15 +159,42 @@ function* mapMigrated(file: DmirrorFile, args: MigrateVma): Task<void> {
 }
 
 /**
- * dmirror_devmem_fault_alloc_and_copy. `mirror` loses its entries of the pages that go; the
- * notifier does not tell it, for it ignores migrations by its own device.
+ * What a mended device does in its place, once all is migrated: it asks hmm_range_fault which pages
+ * of [start, end) are on the device, and enters those. The caller does not hold mmap_lock.
  */
-function copyToRam(args: MigrateVma, mirror: DmirrorFile | null): void {
+export function* mapOwnPages(file: DmirrorFile, start: Va, end: Va): Task<number> {
+  const { notifier, device, mutex: lock, mm, pageTable } = file;
+  const step = BATCH_PAGES * mm.pageSize;
+  for (let from = start; from < end; from += step) {
+    const until = Math.min(from + step, end);
+    const first = mm.vpn(from);
+    const count = mm.vpn(until) - first;
+    const range = { notifier, start: from, end: until, request: 0, owner: device, lock };
+    const result = yield* hmmPopulate(range, (words) => {
+      for (let i = 0; i < count; i++) {
+        const page = hmmPfnPage(words[i]!);
+        if ((words[i]! & HMM_PFN_VALID) === 0 || mm.pages.homeOf(page) !== device) continue;
+        const writable = (words[i]! & HMM_PFN_WRITE) !== 0;
+        pageTable.set(first + i, page, writable ? TAG_WRITE : TAG_READ);
+      }
+    });
+    if (result !== 0) return result;
+  }
+  return 0;
+}
+
+/**
+ * dmirror_devmem_fault_alloc_and_copy; returns how many pages were copied. `mirror` loses its
+ * entries of the pages that go: where it ignores migrations by its own device, the notifier does
+ * not tell it.
+ */
+function copyToRam(args: MigrateVma, mirror: DmirrorFile | null): number {
   const { mm } = args.vma as Vma;
   const { pages } = mm;
   const { src, dst } = args;
   const first = mm.vpn(args.start);
   const count = mm.vpn(args.end) - first;
+  let copied = 0;
   for (let i = 0; i < count; i++) {
     const word = src[i]!;
     const from = migratePfnPage(word);
@@ -161,8 +203,10 @@ function copyToRam(args: MigrateVma, mirror: DmirrorFile | null): void {
     if (to === NO_PAGE) continue;
     mirror?.pageTable.erase(first + i);
     pages.copyContents(to, from);
+    copied++;
     dst[i] = migratePfn(to) | MIGRATE_PFN_LOCKED | (word & MIGRATE_PFN_WRITE);
   }
+  return copied;
 }
 
 /**
@@ -171,8 +215,10 @@ function copyToRam(args: MigrateVma, mirror: DmirrorFile | null): void {
  */
 export function* migrateOneToRam(device: Dmirror, fault: DeviceFault): Task<number> {
   const { kernel } = device;
+  if (!kernel.era.faultPage) yield* arriveUnheld(device, fault.page);
   // The file that migrated the page may mirror another process than the one that faults.
   const mirror = device.migratorOf(fault.page);
+  const namesFaultPage = kernel.era.faultPage && !device.defects.has('no_fault_page');
   const args = new MigrateVma({
     vma: fault.vma,
     start: fault.address,
@@ -181,12 +227,29 @@ export function* migrateOneToRam(device: Dmirror, fault: DeviceFault): Task<numb
     dst: new Uint32Array(1),
     pgmapOwner: device,
     flags: selectDevice(device),
-    faultPage: kernel.era.faultPage ? fault.page : NO_PAGE,
+    faultPage: namesFaultPage ? fault.page : NO_PAGE,
     cause: 'cpu_fault',
   });
   if ((yield* migrateVmaSetup(args)) !== 0) return VM_FAULT_SIGBUS;
-  copyToRam(args, mirror);
+  const copied = copyToRam(args, mirror);
+  if (kernel.timing !== null) yield* device.moveTime(kernel.timing, 'toHost', copied);
   yield* migrateVmaPages(args);
   migrateVmaFinalize(args);
   return 0;
+}
+
+/**
+ * Until v6.0 a CPU fault holds no reference on the page that it calls the driver about. Another CPU
+ * may have brought it home meanwhile, for another process that shared it, and then there is no page
+ * to look at.
+ */
+function* arriveUnheld({ kernel, name }: Dmirror, page: Page): Task<void> {
+  const { scheduler, pages } = kernel;
+  if (scheduler.preempts && scheduler.overtaken('CPU fault: migrate_to_ram', page)) yield PREEMPT;
+  if (pages.refcount[page]! > pages.freeDevicePageRefs) return;
+  throw new SimError(
+    'use-after-free',
+    `a CPU fault brought ${name} page ${page}, which was freed on the way`,
+    { page },
+  );
 }

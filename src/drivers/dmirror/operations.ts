@@ -1,14 +1,25 @@
 /** What dmirror adds to the program language: a device node a `device dmirror` line, and its ioctls. */
-import { errnoName } from '../../core/errno.ts';
+import { EINVAL, errnoName } from '../../core/errno.ts';
 import { GiB, KiB, PAGE_SIZE, type Va } from '../../core/units.ts';
-import { bufferArg, deviceArg, offsetArg, pagesArg, valueArg } from '../../program/args.ts';
 import {
+  bufferArg,
+  deviceArg,
+  intArg,
+  offsetArg,
+  optional,
+  PROCESSES_MAX,
+  pagesArg,
+  valueArg,
+} from '../../program/args.ts';
+import {
+  type ArgSpec,
   type DriverFactory,
   type Operation,
   operation,
   type ProgramContext,
   type Result,
 } from '../../program/types.ts';
+import { DMIRROR_DEFECTS, type DmirrorDefect } from './defects.ts';
 import { DEVMEM_CHUNK_BYTES, Dmirror } from './device.ts';
 import type { DmirrorData, DmirrorFile, DmirrorResult } from './file.ts';
 
@@ -34,16 +45,39 @@ function withData(result: DmirrorData): Result {
   return result.ret === 0 ? { ...plain(result), data: [...result.data] } : plain(result);
 }
 
+/** Whose open file: of a process that is or was. */
+function ofArg(): ArgSpec<number> {
+  const number = intArg('of', 0, PROCESSES_MAX - 1);
+  return {
+    name: 'of',
+    parse: (word, scope) => {
+      const process = number.parse(word, scope);
+      return process === undefined || process === 0 || scope.wasForked(process)
+        ? process
+        : undefined;
+    },
+    expected: () => 'of: a process, whose open device is read through',
+  };
+}
+
+/** The device as process `of` has it open, and passed it on; null where that process is gone. */
+function fileOfProcess(ctx: ProgramContext, device: number, of: number): DmirrorFile | null {
+  const file = ctx.processes.get(of)?.files.get(ctx.devices(Dmirror)[device]!);
+  return (file as DmirrorFile | undefined) ?? null;
+}
+
 const rangeArgs = [deviceArg('dmirror'), bufferArg(), offsetArg(), pagesArg()] as const;
 
 const operations: readonly Operation[] = [
   operation({
     name: 'dev_read',
     summary: 'the device reads the first word of each page through its own page table',
-    args: rangeArgs,
-    *run(ctx, [device, buffer, offset, pages]) {
-      const { file, va } = target(ctx, device, buffer, offset);
-      return withData(yield* file.readTask(va, pages));
+    args: [...rangeArgs, optional(ofArg())],
+    *run(ctx, [device, buffer, offset, pages, of]) {
+      const own = target(ctx, device, buffer, offset);
+      const file = of === undefined ? own.file : fileOfProcess(ctx, device, of);
+      if (file === null) return plain({ ret: -EINVAL, cpages: 0, faults: 0 });
+      return withData(yield* file.readTask(own.va, pages));
     },
   }),
   operation({
@@ -127,13 +161,17 @@ export const dmirrorFactory: DriverFactory<Dmirror> = {
       multipleOf: PAGE_SIZE,
       default: DEVMEM_CHUNK_BYTES,
     },
+    { kind: 'choice', name: 'faithful', choices: ['faithful', 'mended'], default: 'faithful' },
+    { kind: 'flags', name: 'defects', choices: DMIRROR_DEFECTS.map(({ name }) => name) },
   ],
   max: 16,
   since: ({ type }) => (type === 'coherent' ? 'v6.1' : null),
-  create: ({ type, chunk }) =>
+  create: ({ type, chunk, faithful, defects }) =>
     new Dmirror({
       type: type === 'coherent' ? 'coherent' : 'private',
       chunkBytes: chunk as number,
+      mended: faithful === 'mended',
+      defects: defects as readonly DmirrorDefect[],
     }),
   operations,
 };

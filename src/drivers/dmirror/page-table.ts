@@ -1,4 +1,5 @@
 /** The page table of a mirror: what the device believes is mapped where. */
+import type { StateHash } from '../../core/state-hash.ts';
 import type { Page, Vpn } from '../../core/units.ts';
 
 /** How a device may use a page it has mapped. */
@@ -91,5 +92,9 @@ export class MirrorPageTable {
 
   clear(): void {
     this.#entries.clear();
+  }
+
+  fingerprint(hash: StateHash): void {
+    hash.addPairs(this.#entries);
   }
 }

@@ -1,7 +1,9 @@
 /** HMM_DMIRROR_READ and HMM_DMIRROR_WRITE. */
 import { ENOENT } from '../../core/errno.ts';
+import { SimError } from '../../core/errors.ts';
 import type { Pages } from '../../core/memory/pages.ts';
-import type { Task } from '../../core/sched/task.ts';
+import { REFAULTS_AT_ONCE } from '../../core/mm/refault.ts';
+import { Delay, PREEMPT, type Task } from '../../core/sched/task.ts';
 import type { Page, Va, Vpn } from '../../core/units.ts';
 import { deviceFault } from './fault.ts';
 import type { DmirrorFile } from './file.ts';
@@ -14,6 +16,10 @@ export interface Bounce {
   cpages: number;
   faults: number;
 }
+
+/** So many faults that brought nothing are a call that never ends. */
+const VAIN_FAULTS_MAX = 10_000;
+const VAIN_FAULT_NS = 1000;
 
 /** dmirror_read. */
 export function readPages(file: DmirrorFile, va: Va, npages: number, bounce: Bounce): Task<number> {
@@ -38,17 +44,65 @@ function* copyOrFault(
   write: boolean,
 ): Task<number> {
   const { mutex } = file;
-  const { pageSize } = file.mm;
+  const { pageSize, kernel } = file.mm;
+  const { scheduler } = kernel;
   const end = va + npages * pageSize;
-  while (true) {
+  let vain = 0;
+  for (;;) {
+    const before = bounce.cpages;
     if (!mutex.tryLock()) yield* mutex.lock();
-    const copied = (write ? copyIn : copyOut)(file, va, npages, bounce);
+    const copied = scheduler.preempts
+      ? yield* copySlowly(file, va, npages, bounce, write)
+      : (write ? copyIn : copyOut)(file, va, npages, bounce);
     mutex.unlock();
     if (copied !== -ENOENT) return copied;
     const faulted = yield* deviceFault(file, va + bounce.cpages * pageSize, end, write);
     if (faulted !== 0) return faulted;
     bounce.faults++;
+    vain = bounce.cpages === before ? vain + 1 : 0;
+    if (vain >= REFAULTS_AT_ONCE) yield* pauseInVain(file, va, vain);
   }
+}
+
+/**
+ * Faults that brought nothing: somebody takes the page away again each time, or the process has
+ * ended and nobody says so. The kernel goes on without end.
+ */
+function* pauseInVain({ device, mm }: DmirrorFile, va: Va, faults: number): Task<void> {
+  if (faults >= VAIN_FAULTS_MAX) {
+    throw new SimError(
+      'livelock',
+      `${device.name} faulted ${faults} times in a row at 0x${va.toString(16)} of process ` +
+        `${mm.pid} without getting the page`,
+      { pid: mm.pid, va },
+    );
+  }
+  yield new Delay(VAIN_FAULT_NS, 'pause', device.name);
+}
+
+/**
+ * The same as other CPUs see it: between finding a page and copying it there is a moment, in which
+ * the mutex does not keep a CPU fault from taking the page home.
+ */
+export function* copySlowly(
+  file: DmirrorFile,
+  va: Va,
+  npages: number,
+  bounce: Bounce,
+  write: boolean,
+): Task<number> {
+  const { mm, pageTable } = file;
+  const { scheduler } = mm.kernel;
+  const first: Vpn = mm.vpn(va);
+  for (; bounce.cpages < npages; bounce.cpages++) {
+    const vpn = first + bounce.cpages;
+    const page = write ? pageTable.writablePage(vpn) : pageTable.page(vpn);
+    if (page < 0) return -ENOENT;
+    if (scheduler.preempts && scheduler.overtaken('dmirror: copy', page)) yield PREEMPT;
+    if (write) storePage(file, page, mm.va(vpn), bounce);
+    else bounce.data[bounce.cpages] = file.device.bus.read32(page, 0, mm.pid, mm.va(vpn));
+  }
+  return 0;
 }
 
 /** dmirror_do_read: -ENOENT at the first page that is not mapped. The caller holds the mutex. */
@@ -68,29 +122,39 @@ export function copyOut(file: DmirrorFile, va: Va, npages: number, bounce: Bounc
 /** dmirror_do_write: -ENOENT at the first page that is not mapped for writing. */
 function copyIn(file: DmirrorFile, va: Va, npages: number, bounce: Bounce): number {
   const { mm, pageTable } = file;
-  const { bus } = file.device;
-  const { pages } = mm;
-  const { frames } = mm.kernel;
   const first: Vpn = mm.vpn(va);
   for (; bounce.cpages < npages; bounce.cpages++) {
     const page = pageTable.writablePage(first + bounce.cpages);
     if (page < 0) return -ENOENT;
-    if (isFree(pages, page)) continue;
-    if (!bus.reaches(page)) {
-      const at = va + bounce.cpages * mm.pageSize;
-      bus.write32(page, 0, bounce.data[bounce.cpages]!, mm.pid, at);
-      continue;
-    }
-    const old = pages.frame[page]!;
-    pages.frame[page] = frames.withFirstWord(bounce.data[bounce.cpages]!);
-    frames.release(old);
+    storePage(file, page, va + bounce.cpages * mm.pageSize, bounce);
   }
   return 0;
 }
 
+/** Fills `page`, mapped at `at`, from the next word of `bounce`. */
+function storePage({ mm, device }: DmirrorFile, page: Page, at: Va, bounce: Bounce): void {
+  const { pages } = mm;
+  const { bus } = device;
+  const { frames, watch } = mm.kernel;
+  const value = bounce.data[bounce.cpages]!;
+  if (!isFree(pages, page)) {
+    if (!bus.reaches(page)) {
+      bus.write32(page, 0, value, mm.pid, at);
+      return;
+    }
+    const old = pages.frame[page]!;
+    pages.frame[page] = frames.withFirstWord(value);
+    frames.release(old);
+  }
+  // The device takes every store for done.
+  if (watch !== null) watch.stored(mm.pid, at, value);
+}
+
 /**
  * The mirror may lag behind a migration by another file of its device, whose notice it ignores.
- * The reference driver then scribbles over a free page; here such a store goes nowhere.
+ * The reference driver then scribbles over a free page; here such a store goes nowhere, and who
+ * watches memory finds that it is lost. Once the page belongs to somebody else, the store arrives
+ * there, as in the kernel.
  */
 function isFree(pages: Pages, page: Page): boolean {
   const free = pages.isZoneDevice(page) ? pages.freeDevicePageRefs : 0;

@@ -20,10 +20,13 @@ import {
 } from '../../core/pagemap/pagemap.ts';
 import type { Process } from '../../core/process.ts';
 import type { MaybeTask, Task } from '../../core/sched/task.ts';
+import type { StateHash } from '../../core/state-hash.ts';
 import { MiB, NO_PAGE, type Page, type Va } from '../../core/units.ts';
 import { BusMaster } from '../../hw/bus.ts';
 import { H_PARAMETER } from '../../hw/svm-codes.ts';
-import { type SvmHypervisor, Ultravisor } from '../../hw/ultravisor.ts';
+import type { SvmHypervisor } from '../../hw/svm-hypervisor.ts';
+import { Ultravisor } from '../../hw/ultravisor.ts';
+import type { KvmUvmemDefect } from './defects.ts';
 import { svmHcall } from './hcalls.ts';
 import { migrateToRam, sendPageToUv } from './migrate.ts';
 import { GFN_MEM_PFN, GFN_NORMAL, GFN_UVMEM_PFN } from './slots.ts';
@@ -39,6 +42,13 @@ export interface KvmUvmemOptions {
    * ultravisor, and guests cannot become secure.
    */
   readonly secureBytes?: number;
+  /**
+   * False, the default: as the kernel has it, faults included. True: with the faults of
+   * H_SVM_INIT_START mended; see `KvmUvmem.mended`.
+   */
+  readonly mended?: boolean;
+  /** Faults to have that 6.1 has no more; none by default. */
+  readonly defects?: readonly KvmUvmemDefect[];
 }
 
 /** struct kvmppc_uvmem_page_pvt: what a device page stands for. */
@@ -67,6 +77,17 @@ export class KvmUvmem implements Driver, DevPagemapOps {
   /** Whom the device pages belong to: kvmppc_uvmem_pgmap, which is its own owner. */
   readonly owner: Owner;
   readonly secureBytes: number;
+  /**
+   * H_SVM_INIT_START has two faults, in all versions. It notes that the guest is on its way before it
+   * checks anything, and the note stays where a check or a slot fails, so that H_SVM_PAGE_IN is
+   * accepted for a guest that is not secure and never will be. And where a slot fails, the slots
+   * before it should be taken back, but the loop takes back the one that failed, once for each of
+   * them: they stay registered, so that a second start is refused. Mended are both.
+   */
+  readonly mended: boolean;
+  readonly defects: ReadonlySet<KvmUvmemDefect>;
+  /** A guest has begun to become secure; from then on pages may come home sealed, or empty. */
+  sealsMemory = false;
   #machine: Machine | null = null;
   #pagemap: DevPagemap | null = null;
   #ultravisor: Ultravisor | null = null;
@@ -83,6 +104,8 @@ export class KvmUvmem implements Driver, DevPagemapOps {
     this.name = options.name ?? 'kvm-uvmem';
     this.owner = { name: this.name };
     this.secureBytes = options.secureBytes ?? SECURE_BYTES_DEFAULT;
+    this.mended = options.mended ?? false;
+    this.defects = new Set(options.defects);
   }
 
   get machine(): Machine {
@@ -170,6 +193,17 @@ export class KvmUvmem implements Driver, DevPagemapOps {
       if (mapping !== null) return mapping;
     }
     return null;
+  }
+
+  fingerprint(hash: StateHash): void {
+    for (const [page, { vm, gpa, skipPageOut, removeGfn }] of this.#pages) {
+      hash.add(page);
+      hash.add(vm.lpid);
+      hash.add(gpa);
+      hash.add((skipPageOut ? 1 : 0) | (removeGfn ? 2 : 0));
+    }
+    for (const vm of this.#vms.values()) vm.fingerprint(hash);
+    this.#ultravisor?.fingerprint(hash);
   }
 
   /** What a device page stands for; null for a free one and for other memory. */

@@ -14,6 +14,7 @@ import type { Mm } from '../../core/mm/mm.ts';
 import { leafIndex } from '../../core/mm/page-table.ts';
 import { PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from '../../core/mm/pte.ts';
 import type { Task } from '../../core/sched/task.ts';
+import type { StateHash } from '../../core/state-hash.ts';
 import type { Page, Va } from '../../core/units.ts';
 import type { KvmVm } from './vm.ts';
 
@@ -48,6 +49,13 @@ export class GuestPages {
     }
   }
 
+  fingerprint(hash: StateHash): void {
+    for (const [gfn, { page, writable }] of this.#entries) {
+      hash.add(gfn);
+      hash.add(writable ? page : -page);
+    }
+  }
+
   clear(): void {
     this.#entries.clear();
   }
@@ -58,10 +66,16 @@ export class GuestPages {
     const gfn = this.#vm.gfnOf(gpa);
     const entry = this.#entries.get(gfn);
     if (entry === undefined || (store !== null && !entry.writable)) return null;
-    const word = (gpa - gfn * mm.pageSize) / 4;
-    if (store === null) return mm.pages.read32(entry.page, word);
-    mm.pages.write32(entry.page, word, store);
-    return 0;
+    const offset = gpa - gfn * mm.pageSize;
+    const { watch } = mm.kernel;
+    const value = store ?? mm.pages.read32(entry.page, offset / 4);
+    if (store !== null) mm.pages.write32(entry.page, offset / 4, store);
+    if (watch !== null) {
+      const va = this.#vm.gfnToHva(gfn)! + offset;
+      if (store === null) watch.loaded(mm.pid, va, value);
+      else watch.stored(mm.pid, va, value);
+    }
+    return store === null ? value : 0;
   }
 
   /** Maps the page at `gpa`: 0, or -EFAULT. */

@@ -50,6 +50,8 @@ function* dispatch(
   secure: boolean,
 ): Task<number> {
   const [gpa = 0, flags = 0, shift = 0] = args;
+  const { timing, scheduler } = vm.mm.kernel;
+  if (timing !== null) scheduler.charge(timing.secure.hypercallNs);
   switch (call) {
     case H_SVM_PAGE_IN:
       return secure ? yield* pageIn(vm, gpa, flags, shift) : H_UNSUPPORTED;
@@ -70,10 +72,19 @@ function* dispatch(
 /**
  * kvmppc_h_svm_init_start. The state is set before anything is checked, and stays when a check
  * fails. What was created before a slot fails stays, too: the loop that should undo it deletes the
- * slot that failed, once for each slot before it.
+ * slot that failed, once for each slot before it. Not so where the driver is `mended`.
  */
 function* initStart(vm: KvmVm): Task<number> {
+  const { mended } = vm.device;
+  const before = vm.secureGuest;
+  vm.device.sealsMemory = true;
   vm.secureGuest = SECURE_INIT_START;
+  const result = yield* startSlots(vm, mended);
+  if (mended && result !== H_SUCCESS) vm.secureGuest = before;
+  return result;
+}
+
+function* startSlots(vm: KvmVm, mended: boolean): Task<number> {
   if (!vm.device.available) return H_UNSUPPORTED;
   if (!vm.radix) return H_UNSUPPORTED;
   if (!vm.svmEnabled) return H_AUTHORITY;
@@ -83,7 +94,7 @@ function* initStart(vm: KvmVm): Task<number> {
     if (result === 0) continue;
     for (const other of slots) {
       if (other === slot) break;
-      yield* memslotDelete(vm, slot);
+      yield* memslotDelete(vm, mended ? other : slot);
     }
     return result;
   }

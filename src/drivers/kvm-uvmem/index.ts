@@ -1,4 +1,5 @@
 /** kvm-uvmem: secure guests of KVM on POWER, under an ultravisor. */
+export { KVM_UVMEM_DEFECTS, type KvmUvmemDefect } from './defects.ts';
 export {
   KvmUvmem,
   type KvmUvmemOptions,

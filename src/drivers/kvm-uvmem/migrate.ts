@@ -6,6 +6,7 @@
  */
 
 import { EFAULT } from '../../core/errno.ts';
+import { SimError } from '../../core/errors.ts';
 import { toldDeviceFault } from '../../core/events/call.ts';
 import type { MigrateCause } from '../../core/events/types.ts';
 import { mmuIntervalReadBegin, mmuIntervalReadRetry } from '../../core/hmm/notifier.ts';
@@ -68,6 +69,7 @@ export function* svmPageIn(vm: KvmVm, page: GuestPage, pagein: boolean): Task<nu
   // Nothing is held of a page that was not chosen.
   if ((migrate.src[0]! & MIGRATE_PFN_MIGRATE) === 0) return FAILED;
   const copied = takeIn(vm, migrate, gpa, pagein);
+  if (device.kernel.scheduler.owing) yield* device.kernel.scheduler.pay();
   yield* migrateVmaPages(migrate);
   migrateVmaFinalize(migrate);
   return copied;
@@ -82,6 +84,7 @@ function takeIn(vm: KvmVm, migrate: MigrateVma, gpa: number, pagein: boolean): n
   const from = migratePfnPage(migrate.src[0]!);
   if (pagein && from !== NO_PAGE) {
     const result = vm.uvPageIn(from, gpa);
+    if (result !== U_SUCCESS && device.defects.has('keeps_refused_page')) return result;
     if (result !== U_SUCCESS) {
       // Its pageFree makes the guest page a paged-out one.
       pages.unlock(to);
@@ -120,6 +123,8 @@ export function* svmPageOut(
   if ((yield* migrateVmaSetup(migrate)) !== 0) return FAILED;
   if ((migrate.src[0]! & MIGRATE_PFN_MIGRATE) === 0) return U_SUCCESS;
   const result = giveOut(vm, migrate, gpa);
+  const { scheduler } = vm.device.kernel;
+  if (scheduler.owing) yield* scheduler.pay();
   yield* migrateVmaPages(migrate);
   migrateVmaFinalize(migrate);
   return result;
@@ -160,7 +165,16 @@ export function* svmPageOutLocked(
 
 /** The hypervisor, or a device through it, touched a secure page: kvmppc_uvmem_migrate_to_ram. */
 export function* migrateToRam(device: KvmUvmem, fault: DeviceFault): Task<number> {
-  const { vm, gpa } = device.standsFor(fault.page)!;
+  const standsFor = device.standsFor(fault.page);
+  if (standsFor === null) {
+    // Until v6.0 the fault holds no reference on it.
+    throw new SimError(
+      'use-after-free',
+      `a CPU fault brought page ${fault.page} of ${device.name}, which was freed on the way`,
+      { page: fault.page },
+    );
+  }
+  const { vm, gpa } = standsFor;
   const page = { vma: fault.vma, start: fault.address, gpa };
   const faultPage = device.kernel.era.faultPage ? fault.page : NO_PAGE;
   const result = yield* svmPageOutLocked(vm, page, faultPage, 'cpu_fault');

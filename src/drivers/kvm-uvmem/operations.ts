@@ -21,6 +21,7 @@ import {
   type ProgramContext,
   type Result,
 } from '../../program/types.ts';
+import { KVM_UVMEM_DEFECTS, type KvmUvmemDefect } from './defects.ts';
 import { KvmUvmem, SECURE_BYTES_DEFAULT } from './device.ts';
 import { KVM_USER_MEM_SLOTS } from './slots.ts';
 import type { KvmVm } from './vm.ts';
@@ -220,8 +221,15 @@ export const kvmUvmemFactory: DriverFactory<KvmUvmem> = {
       multipleOf: 64 * KiB,
       default: SECURE_BYTES_DEFAULT,
     },
+    { kind: 'choice', name: 'faithful', choices: ['faithful', 'mended'], default: 'faithful' },
+    { kind: 'flags', name: 'defects', choices: KVM_UVMEM_DEFECTS.map(({ name }) => name) },
   ],
   max: 1,
-  create: ({ secure }) => new KvmUvmem({ secureBytes: secure as number }),
+  create: ({ secure, faithful, defects }) =>
+    new KvmUvmem({
+      secureBytes: secure as number,
+      mended: faithful === 'mended',
+      defects: defects as readonly KvmUvmemDefect[],
+    }),
   operations: [...slotOperations, ...secureOperations, ...guestOperations],
 };

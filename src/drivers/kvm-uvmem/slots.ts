@@ -1,4 +1,6 @@
 /** Memory slots of a VM, and what the driver knows of each guest page in them. */
+
+import type { StateHash } from '../../core/state-hash.ts';
 import { NO_PAGE, type Page, type Va } from '../../core/units.ts';
 
 // kvm->arch.secure_guest.
@@ -132,6 +134,13 @@ export class UvmemSlots {
     const table = this.#tableOf(gfn);
     const at = table === undefined ? -1 : table.pfns.indexOf(GFN_NORMAL, gfn - table.basePfn);
     return at < 0 ? -1 : table!.basePfn + at;
+  }
+
+  fingerprint(hash: StateHash): void {
+    for (const { basePfn, pfns } of this.#list) {
+      hash.add(basePfn);
+      for (const word of pfns) hash.add(word);
+    }
   }
 
   #tableOf(gfn: number): UvmemSlot | undefined {

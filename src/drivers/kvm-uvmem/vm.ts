@@ -2,7 +2,7 @@
 import type { OpenFile } from '../../core/driver.ts';
 import { EBUSY, EFAULT, EINVAL } from '../../core/errno.ts';
 import { SimError } from '../../core/errors.ts';
-import { toldCall } from '../../core/events/call.ts';
+import { toldCall, userCall } from '../../core/events/call.ts';
 import type { CallInfo } from '../../core/events/types.ts';
 import {
   type IntervalNotifier,
@@ -14,6 +14,7 @@ import type { Mm } from '../../core/mm/mm.ts';
 import type { Process } from '../../core/process.ts';
 import { Mutex } from '../../core/sched/locks.ts';
 import type { Task } from '../../core/sched/task.ts';
+import type { StateHash } from '../../core/state-hash.ts';
 import type { Page, Va } from '../../core/units.ts';
 import {
   H_SVM_INIT_ABORT,
@@ -132,6 +133,17 @@ export class KvmVm implements OpenFile {
     );
   }
 
+  fingerprint(hash: StateHash): void {
+    hash.add(this.#closed ? -this.lpid : this.lpid);
+    hash.add(this.secureGuest);
+    hash.add(this.#vcpusRunning);
+    for (const { id, address, npages, baseGfn, invalid } of this.slots) {
+      for (const part of [id, address, npages, baseGfn, invalid ? 1 : 0]) hash.add(part);
+    }
+    this.uvmemSlots.fingerprint(hash);
+    this.guestPages.fingerprint(hash);
+  }
+
   // Addresses ----------------------------------------------------------------------------------
 
   gfnOf(gpa: number): number {
@@ -183,7 +195,7 @@ export class KvmVm implements OpenFile {
     const name = pages === 0 ? 'KVM_SET_USER_MEMORY_REGION (delete)' : 'KVM_SET_USER_MEMORY_REGION';
     const info = { ...this.callInfo(name, null), start: address };
     const told = { ...info, end: address + pages * this.mm.pageSize };
-    return toldCall(this.mm.kernel, told, setMemoryRegion(this, region));
+    return userCall(this.mm.kernel, told, setMemoryRegion(this, region));
   }
 
   /**
@@ -195,7 +207,7 @@ export class KvmVm implements OpenFile {
   }
 
   svmOffTask(): Task<number> {
-    return toldCall(this.mm.kernel, this.callInfo('KVM_PPC_SVM_OFF', null), svmOff(this));
+    return userCall(this.mm.kernel, this.callInfo('KVM_PPC_SVM_OFF', null), svmOff(this));
   }
 
   // Hypercalls ---------------------------------------------------------------------------------
@@ -367,17 +379,21 @@ export class KvmVm implements OpenFile {
   }
 
   #asked(name: string, gfn: number | null, task: Task<number>): Task<number> {
+    this.#chargeUltracall();
     return toldCall(this.mm.kernel, this.callInfo(name, gfn), this.#onVcpu(task));
   }
 
   /** Runs what a vCPU does, once the VM is not on its way out of secure mode. */
   *#onVcpu(task: Task<number>): Task<number> {
     const { mmuSetupLock } = this;
+    const { scheduler } = this.mm.kernel;
     this.#vcpusRunning++;
     try {
       if (!mmuSetupLock.tryLock()) yield* mmuSetupLock.lock();
       mmuSetupLock.unlock();
-      return yield* task;
+      const result = yield* task;
+      if (scheduler.owing) yield* scheduler.pay();
+      return result;
     } finally {
       this.#vcpusRunning--;
     }
@@ -385,12 +401,18 @@ export class KvmVm implements OpenFile {
 
   #ultracall(name: string, gfn: number | null, call: () => number): number {
     const { events } = this.mm.kernel;
+    this.#chargeUltracall();
     if (!events.listening) return call();
     const info = this.callInfo(name, gfn);
     events.callBegin(info);
     const result = call();
     events.callEnd(info, result);
     return result;
+  }
+
+  #chargeUltracall(): void {
+    const { timing, scheduler } = this.mm.kernel;
+    if (timing !== null) scheduler.charge(timing.secure.ultracallNs);
   }
 
   #access(gpa: number, store: number | null): Task<number> {

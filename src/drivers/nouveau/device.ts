@@ -10,7 +10,7 @@
 import type { Driver } from '../../core/driver.ts';
 import { ENODEV } from '../../core/errno.ts';
 import { SimError } from '../../core/errors.ts';
-import { toldCall } from '../../core/events/call.ts';
+import { userCall } from '../../core/events/call.ts';
 import type { Kernel } from '../../core/kernel.ts';
 import type { Machine } from '../../core/machine.ts';
 import type { Mm } from '../../core/mm/mm.ts';
@@ -18,9 +18,11 @@ import type { Owner } from '../../core/pagemap/pagemap.ts';
 import type { Process } from '../../core/process.ts';
 import type { Task } from '../../core/sched/task.ts';
 import { WaitQueue } from '../../core/sched/wait-queue.ts';
+import type { StateHash } from '../../core/state-hash.ts';
 import { MiB, type Page, type Va } from '../../core/units.ts';
 import { BusMaster } from '../../hw/bus.ts';
 import { CopyEngine } from '../../hw/copy-engine.ts';
+import { type DeviceTime, deviceTime } from '../../hw/device-time.ts';
 import { Failures } from '../../hw/failures.ts';
 import { Gpu } from '../../hw/gpu.ts';
 import {
@@ -29,9 +31,11 @@ import {
   GPU_PTE_WRITE,
   type GpuPte,
 } from '../../hw/gpu-page-table.ts';
+import type { NouveauDefect } from './defects.ts';
 import { Dmem } from './dmem.ts';
 import { DmaMappings } from './failures.ts';
 import { NouveauFile } from './file.ts';
+import { Remains } from './remains.ts';
 import { type NouveauRules, rulesOf } from './rules.ts';
 import { type StaleMapping, staleMappings } from './stale.ts';
 import { type Channel, Svm } from './svm.ts';
@@ -55,6 +59,8 @@ export interface NouveauOptions {
    * lose data or kill the innocent; see `Nouveau.mended`.
    */
   readonly mended?: boolean;
+  /** Faults to have that 6.1 has no more; none by default. */
+  readonly defects?: readonly NouveauDefect[];
 }
 
 /**
@@ -74,6 +80,7 @@ export class Nouveau implements Driver, Owner {
    * other process and no other client of this GPU keeps a mapping of what moved.
    */
   readonly mended: boolean;
+  readonly defects: ReadonlySet<NouveauDefect>;
   readonly #options: NouveauOptions;
   #name: string;
   #parts: Parts | null = null;
@@ -96,6 +103,7 @@ export class Nouveau implements Driver, Owner {
     this.#options = options;
     this.vramBytes = options.vramBytes ?? 16 * MiB;
     this.mended = options.mended ?? false;
+    this.defects = new Set(options.defects);
     this.#name = options.name ?? '';
   }
 
@@ -126,6 +134,11 @@ export class Nouveau implements Driver, Owner {
     return this.#made.engine;
   }
 
+  /** How long what it does takes; null where no time passes. */
+  get time(): DeviceTime | null {
+    return this.#made.time;
+  }
+
   /** Null where VRAM has no struct pages: an old GPU, or one that was removed. */
   get dmem(): Dmem | null {
     return this.#made.dmem;
@@ -134,6 +147,11 @@ export class Nouveau implements Driver, Owner {
   /** Null where address spaces cannot be shared: a new GPU, or one that was removed. */
   get svm(): Svm | null {
     return this.#removed ? null : this.#made.svm;
+  }
+
+  /** What free pages of RAM hold; null for a GPU that does not need to know. */
+  get remains(): Remains | null {
+    return this.#made.remains;
   }
 
   /** GPU_PTE_* bits of a page that may be written. */
@@ -206,6 +224,16 @@ export class Nouveau implements Driver, Owner {
   /** DRM_NOUVEAU_SVM_BIND for `proc`: moves what it can of `bytes` from `va` to VRAM. */
   svmBind(proc: Process, va: Va, bytes: number): number {
     return this.fileOf(proc).svmBind(va, bytes);
+  }
+
+  fingerprint(hash: StateHash): void {
+    const { gpu, engine, dmem, svm, remains } = this.#made;
+    hash.add((this.#suspended ? 1 : 0) | (this.#removed ? 2 : 0));
+    hash.add(this.#users);
+    for (const { svmm, closed } of this.#files) hash.add(closed ? -1 : (svmm?.id ?? 0));
+    for (const part of [gpu, engine, dmem, svm, remains, this.dma]) part?.fingerprint(hash);
+    this.#allocations.fingerprint(hash);
+    this.#pins.fingerprint(hash);
   }
 
   /** How the GPU maps `va` of `proc`: "r", "rw", "rwa" (atomics too), or null. */
@@ -316,7 +344,9 @@ export class Nouveau implements Driver, Owner {
 
   /** An allocation of kernel memory. False: -ENOMEM. */
   allocates(): boolean {
-    return !this.#allocations.attempt();
+    if (this.#allocations.attempt()) return false;
+    const { faults } = this.kernel;
+    return faults?.fails('driver_memory') !== true;
   }
 
   pinFails(): boolean {
@@ -378,7 +408,7 @@ export class Nouveau implements Driver, Owner {
     task: Task<T>,
     resultOf: (value: T) => number,
   ): Task<T> {
-    return toldCall(this.kernel, { actor: this.#name, name, ...range }, task, resultOf);
+    return userCall(this.kernel, { actor: this.#name, name, ...range }, task, resultOf);
   }
 
   #told(name: string, task: Task<number>): Task<number> {
@@ -433,8 +463,10 @@ class Parts {
   readonly rules: NouveauRules;
   readonly gpu: Gpu;
   readonly engine: CopyEngine;
+  readonly time: DeviceTime | null;
   readonly unused: WaitQueue;
   readonly svm: Svm | null;
+  readonly remains: Remains | null;
   dmem: Dmem | null;
 
   constructor(device: Nouveau, machine: Machine, options: NouveauOptions) {
@@ -445,15 +477,20 @@ class Parts {
       answers: (page) => device.dmem?.inVram(page) ?? false,
     });
     const { copyLatencyNs: latencyNs = 0, faultEntries = 64 } = options;
-    this.engine = new CopyEngine(kernel, bus, { name: `${device.name} copy engine`, latencyNs });
+    this.time = deviceTime(kernel, device.name, 'nouveau');
+    const { time } = this;
+    const engineName = `${device.name} copy engine`;
+    this.engine = new CopyEngine(kernel, bus, { name: engineName, latencyNs, time });
     this.gpu = new Gpu(kernel, {
       name: device.name,
       bus,
+      time,
       faultEntries,
       onInterrupt: () => device.svm?.interrupt(),
     });
     this.unused = new WaitQueue(machine.scheduler, () => `whoever uses ${device.name}`);
     this.svm = options.svm === false ? null : new Svm(device, kernel);
+    this.remains = device.defects.has('unseen_copy_errors') ? new Remains(kernel) : null;
     this.dmem = options.dmem === false ? null : new Dmem(device, kernel);
   }
 }

@@ -17,6 +17,7 @@ import {
   memremapPages,
 } from '../../core/pagemap/pagemap.ts';
 import type { Task } from '../../core/sched/task.ts';
+import type { StateHash } from '../../core/state-hash.ts';
 import { MiB, NO_PAGE, type Page } from '../../core/units.ts';
 import type { Nouveau } from './device.ts';
 import { evictChunk, migrateToRam } from './migrate.ts';
@@ -170,6 +171,13 @@ export class Dmem {
   inVram(page: Page): boolean {
     const { ops } = this.#device.kernel.pages.pagemapOf(page)!;
     return (ops as DmemChunk).buffer.inVram;
+  }
+
+  fingerprint(hash: StateHash): void {
+    for (const { allocated, buffer } of this.chunks) {
+      hash.add(allocated);
+      hash.add(buffer.inVram ? buffer.pins : -1 - buffer.pins);
+    }
   }
 
   /** Where in VRAM a page lies, in bytes: nouveau_dmem_page_addr. */

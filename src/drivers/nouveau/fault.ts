@@ -96,8 +96,10 @@ export function atomicFault(svmm: Svmm, start: Va): Task<FaultAnswer> {
       const flags = GPU_PTE_VALID | GPU_PTE_WRITE | GPU_PTE_ATOMIC;
       const inForce = stale ? 0 : svmm.pfnMap(start, page, flags);
       svmm.mutex.unlock();
-      svmm.mm.pages.unlock(page);
-      svmm.mm.pages.put(page);
+      if (!stale || !svmm.device.defects.has('keeps_lock')) {
+        svmm.mm.pages.unlock(page);
+        svmm.mm.pages.put(page);
+      }
       if (!stale) return { result: 0, flags: inForce };
     }
     return failed(-EBUSY);

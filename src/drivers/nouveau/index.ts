@@ -5,6 +5,7 @@ export {
   NOUVEAU_SVM_BIND_TARGET__GPU_VRAM,
   type SvmBind,
 } from './bind.ts';
+export { NOUVEAU_DEFECTS, type NouveauDefect } from './defects.ts';
 export { Nouveau, type NouveauOptions } from './device.ts';
 export { DMEM_CHUNK_BYTES } from './dmem.ts';
 export { type Execution, NouveauFile, type SvmInit } from './file.ts';

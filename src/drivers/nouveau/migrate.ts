@@ -82,6 +82,7 @@ function* moveOneHome(device: Nouveau, args: MigrateVma): Task<number> {
   if (from === NO_PAGE || (src[0]! & MIGRATE_PFN_MIGRATE) === 0) return 0;
   const to = pages.allocateLocked();
   if (to === NO_PAGE) return rules.evicts ? 0 : VM_FAULT_SIGBUS;
+  device.remains?.restore(to);
   dst[0] = wordFor(to);
   const copied = yield* copyUnderLock(device, args, to, from);
   if (copied !== 0) {
@@ -109,20 +110,25 @@ function* copyUnderLock(device: Nouveau, args: MigrateVma, to: Page, from: Page)
   const { rules } = device;
   const svmm = device.svmmOf(from);
   // Who migrated the page may have closed the GPU since; the kernel uses it after it was freed.
-  if (svmm === null || !rules.mapsMigrated) return copyHome(device, to, from);
+  const isNoticed = device.remains === null;
+  if (svmm === null || !rules.mapsMigrated) return copyHome(device, to, from, isNoticed);
   if (!svmm.mutex.tryLock()) yield* svmm.mutex.lock();
   svmm.invalidate(args.start, args.end);
-  const result = copyHome(device, to, from);
+  const result = copyHome(device, to, from, isNoticed);
   svmm.mutex.unlock();
   return result;
 }
 
-/** nouveau_dmem_copy_one: 0, with `to` mapped for the engine, or -EIO. */
-function copyHome(device: Nouveau, to: Page, from: Page): number {
+/**
+ * nouveau_dmem_copy_one: 0, with `to` mapped for the engine, or -EIO. Unless `isNoticed` also 0 where
+ * the engine did not copy.
+ */
+function copyHome(device: Nouveau, to: Page, from: Page, isNoticed = true): number {
   const { dma, engine } = device;
-  const mapped = dma.map();
+  const mapped = dma.map(device.kernel);
   if (mapped !== 0) return mapped;
   const result = engine.copy(to, from);
+  if (result !== 0 && !isNoticed) return 0;
   if (result !== 0) dma.unmap(1);
   return result;
 }
@@ -214,7 +220,7 @@ function copyToVram(device: Nouveau, word: number): Page {
   if (to === NO_PAGE) return NO_PAGE;
   if (from === NO_PAGE) {
     if (engine.clear(to) === 0) return to;
-  } else if (dma.map() === 0) {
+  } else if (dma.map(device.kernel) === 0) {
     if (engine.copy(to, from) === 0) return to;
     dma.unmap(1);
   }

@@ -21,6 +21,7 @@ import {
   type ProgramContext,
   type Result,
 } from '../../program/types.ts';
+import { NOUVEAU_DEFECTS, type NouveauDefect } from './defects.ts';
 import { Nouveau } from './device.ts';
 import type { Execution, NouveauFile } from './file.ts';
 
@@ -226,13 +227,15 @@ export const nouveauFactory: DriverFactory<Nouveau> = {
     },
     { kind: 'count', name: 'faults', min: 2, max: 65_536, default: 64 },
     { kind: 'choice', name: 'faithful', choices: ['faithful', 'mended'], default: 'faithful' },
+    { kind: 'flags', name: 'defects', choices: NOUVEAU_DEFECTS.map(({ name }) => name) },
   ],
   max: 16,
-  create: ({ vram, faults, faithful }) =>
+  create: ({ vram, faults, faithful, defects }) =>
     new Nouveau({
       vramBytes: vram as number,
       faultEntries: faults as number,
       mended: faithful === 'mended',
+      defects: defects as readonly NouveauDefect[],
     }),
   operations,
 };

@@ -11,6 +11,7 @@ import type { Kernel } from '../../core/kernel.ts';
 import { Mutex } from '../../core/sched/locks.ts';
 import { Delay, type Task } from '../../core/sched/task.ts';
 import { WaitQueue } from '../../core/sched/wait-queue.ts';
+import type { StateHash } from '../../core/state-hash.ts';
 import type { Va } from '../../core/units.ts';
 import {
   FAULT_ACCESS_ATOMIC,
@@ -56,6 +57,8 @@ export class Svm {
   #cacheSize = 0;
   #pending = false;
   #running = false;
+  /** The batch that was copied last: what the worker goes by while it serves it. */
+  #serving: readonly CachedFault[] = [];
   /** False while the GPU is suspended or gone: the interrupt is masked. */
   #enabled = true;
 
@@ -104,6 +107,25 @@ export class Svm {
     while (this.#running) yield this.#idle;
   }
 
+  fingerprint(hash: StateHash): void {
+    hash.add(this.#get);
+    hash.add(this.#put);
+    hash.add(this.#cacheSize);
+    hash.add((this.#pending ? 1 : 0) | (this.#running ? 2 : 0) | (this.#enabled ? 4 : 0));
+    for (const { instance, svmm, error, rounds } of this.#channels.values()) {
+      hash.add(instance.inst);
+      hash.add(svmm.id);
+      hash.add(error);
+      hash.addPairs(rounds);
+    }
+    for (const { entry, svmm } of this.#serving) {
+      hash.add(entry.inst);
+      hash.add(entry.addr);
+      hash.add(entry.access);
+      hash.add(svmm?.id ?? -1);
+    }
+  }
+
   #start(): void {
     if (this.#running) return;
     this.#running = true;
@@ -111,7 +133,9 @@ export class Svm {
   }
 
   *#work(): Task<void> {
+    const { time } = this.#device;
     try {
+      if (time !== null) yield* this.#busy(time.timing.faultInterruptNs, 'interrupt');
       while (this.#mustServe()) {
         this.#pending = false;
         yield* this.#serveBuffer();
@@ -140,17 +164,31 @@ export class Svm {
     const faults = this.#cacheFaults();
     if (faults.length === 0) {
       // Accesses whose entries found no room wait for a replay all the same.
-      if (gpu.lost > 0) gpu.replay();
+      if (gpu.lost > 0) yield* this.#replay();
       return;
     }
     sortFaults(faults, rules);
+    this.#serving = faults;
+    const { time } = this.#device;
+    if (time !== null) yield* this.#busy(time.timing.faultBatchNs, 'batches');
     yield* this.#lookUp(faults);
-    if ((yield* this.#serveAll(faults)) > 0) gpu.replay();
+    if ((yield* this.#serveAll(faults)) > 0) yield* this.#replay();
+  }
+
+  *#replay(): Task<void> {
+    const { gpu, time } = this.#device;
+    if (time !== null) yield* this.#busy(time.timing.replayNs, 'replays');
+    gpu.replay();
+  }
+
+  /** The worker needs so long for something of its own. */
+  *#busy(ns: number, what: string): Task<void> {
+    if (ns > 0) yield new Delay(ns, 'work', `${this.#device.name}: ${what}`);
   }
 
   /**
-   * nouveau_svm_fault_cache for all entries between GET and PUT. The hardware may reuse them once
-   * the register says so, which is when all are copied.
+   * nouveau_svm_fault_cache for all entries between GET and PUT, or as many as a batch may have. The
+   * hardware may reuse them once the register says so, which is when all are copied.
    */
   #cacheFaults(): CachedFault[] {
     const { gpu } = this.#device;
@@ -158,7 +196,8 @@ export class Svm {
     const faults: CachedFault[] = [];
     if (this.#get === this.#put) this.#readRegisters();
     if (this.#get === this.#put) return faults;
-    while (this.#get !== this.#put) {
+    const limit = this.#device.time?.timing.faultBatch || faultBuffer.entries;
+    while (this.#get !== this.#put && faults.length < limit) {
       const at = this.#get;
       const entry = faultBuffer.read(at);
       if (entry.valid) {
@@ -235,6 +274,8 @@ export class Svm {
       const name = accessOfFault(access);
       events.deviceFaultBegin(mm, addr, end, this.#device.name, name, fault.cause);
     }
+    const { time } = this.#device;
+    if (time !== null) yield* this.#busy(time.timing.faultNs, 'faults');
     const patience = yield* this.#countRound(fault);
     let answer: FaultAnswer = { result: -EBUSY, flags: 0 };
     if (patience) {

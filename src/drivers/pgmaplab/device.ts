@@ -8,7 +8,7 @@
 import type { Driver } from '../../core/driver.ts';
 import { EINVAL, ENOSYS, errnoName } from '../../core/errno.ts';
 import { SimError } from '../../core/errors.ts';
-import { toldCall } from '../../core/events/call.ts';
+import { userCall } from '../../core/events/call.ts';
 import type { Kernel } from '../../core/kernel.ts';
 import type { Machine } from '../../core/machine.ts';
 import { PIN_BIAS } from '../../core/memory/pages.ts';
@@ -21,6 +21,7 @@ import {
 import type { Owner } from '../../core/pagemap/pagemap.ts';
 import type { Process } from '../../core/process.ts';
 import type { Task } from '../../core/sched/task.ts';
+import type { StateHash } from '../../core/state-hash.ts';
 import { NO_PAGE, type Page } from '../../core/units.ts';
 import { LabFile } from './file.ts';
 import { giveDestinations } from './give.ts';
@@ -107,7 +108,7 @@ export class Pgmaplab implements Driver {
   /** -EINVAL for a lab that is none, -ENOSYS before migrate_device_range (v6.1). */
   evictTask(index: number): Task<EvictResult> {
     const call = { actor: this.name, name: `EVICT ${index}`, mm: null, start: 0, end: 0 };
-    return toldCall(this.kernel, call, this.#evict(index), ({ ret }) => ret);
+    return userCall(this.kernel, call, this.#evict(index), ({ ret }) => ret);
   }
 
   *#evict(index: number): Task<EvictResult> {
@@ -132,6 +133,14 @@ export class Pgmaplab implements Driver {
     if (lab === undefined) return -EINVAL;
     lab.mode = mode;
     return 0;
+  }
+
+  fingerprint(hash: StateHash): void {
+    for (const lab of this.labs) lab.fingerprint(hash);
+    for (const { held } of this.#files) {
+      hash.add(held.length);
+      for (const { page, pinned } of held) hash.add(pinned ? -page : page);
+    }
   }
 
   /** What processes have pinned or hold through `pin`. */

@@ -2,7 +2,7 @@
 import type { OpenFile } from '../../core/driver.ts';
 import { E2BIG, EBUSY, EINVAL, errnoName } from '../../core/errno.ts';
 import { SimError } from '../../core/errors.ts';
-import { toldCall } from '../../core/events/call.ts';
+import { userCall } from '../../core/events/call.ts';
 import {
   type IntervalNotifier,
   mmuIntervalNotifierInsert,
@@ -258,7 +258,7 @@ export class LabFile implements OpenFile {
   ): Task<R> {
     const { driver, mm } = this;
     const call = { actor: driver.name, name, mm, start: va, end: va + npages * mm.pageSize };
-    return toldCall(mm.kernel, call, task, ({ ret }) => ret);
+    return userCall(mm.kernel, call, task, ({ ret }) => ret);
   }
 
   #refuse(npages: number): number {

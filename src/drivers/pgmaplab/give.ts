@@ -1,4 +1,5 @@
 /** Destinations for a migration. */
+import { chargeCopy } from '../../core/charge.ts';
 import type { Kernel } from '../../core/kernel.ts';
 import {
   MIGRATE_PFN_LOCKED,
@@ -33,7 +34,10 @@ export function giveDestinations(
     if (to === 'ram') pages.tryLock(page);
     const from = migratePfnPage(src[i]!);
     if (from === NO_PAGE) pages.clearContents(page);
-    else pages.copyContents(page, from);
+    else {
+      pages.copyContents(page, from);
+      chargeCopy(kernel);
+    }
     dst[i] = (migratePfn(page) | MIGRATE_PFN_LOCKED) >>> 0;
   }
 }

@@ -1,4 +1,5 @@
 /** One of pgmaplab's four device-private regions. */
+import { chargeCopy } from '../../core/charge.ts';
 import type { Kernel } from '../../core/kernel.ts';
 import {
   MIGRATE_PFN_LOCKED,
@@ -21,6 +22,7 @@ import {
   type Owner,
 } from '../../core/pagemap/pagemap.ts';
 import type { Task } from '../../core/sched/task.ts';
+import type { StateHash } from '../../core/state-hash.ts';
 import { NO_PAGE, type Page, type Va } from '../../core/units.ts';
 
 /** Pages of each lab. */
@@ -77,6 +79,12 @@ export class Lab implements DevPagemapOps {
     return this.#freePages.take();
   }
 
+  fingerprint(hash: StateHash): void {
+    hash.addText(this.mode);
+    hash.add(this.#lastVa);
+    hash.add(this.#tries);
+  }
+
   /** lab_page_free. */
   pageFree(page: Page): void {
     this.#freePages.push(page);
@@ -111,6 +119,7 @@ export class Lab implements DevPagemapOps {
       const to = pages.allocateLocked();
       if (to !== NO_PAGE) {
         pages.copyContents(to, from);
+        chargeCopy(this.#kernel);
         dst[0] = (migratePfn(to) | MIGRATE_PFN_LOCKED) >>> 0;
       }
     }

@@ -421,7 +421,8 @@ class Judge {
     for (const number of [...this.#runner.processes.keys()]) {
       for (const gfn of this.#guests.readable(number)) {
         const words = [String(gfn), '1'];
-        this.#step({ line, process: number, operation, words, values: [gfn, 1] });
+        const place = { index: 0, thread: null, block: null, label: null };
+        this.#step({ line, process: number, operation, words, values: [gfn, 1], ...place });
       }
     }
     if (this.#stats !== undefined) this.#stats.secrets += this.#secrets.size;
