@@ -12,6 +12,11 @@ export interface MemoryWatch {
   stored(pid: number, va: Va, value: number): void;
   /** The word at `va` was loaded, and this is what was there. */
   loaded(pid: number, va: Va, value: number): void;
+  /**
+   * The word at `va` was loaded through a translation of an entry that somebody is taking away just
+   * now: whether it counts as before or after that is open.
+   */
+  overlapped(pid: number, va: Va, value: number): void;
   /** The entry of a page is cleared for good: munmap, madvise(MADV_DONTNEED), exit. */
   zapped(mm: Mm, vpn: Vpn): void;
   /** mremap moved a page. */

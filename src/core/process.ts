@@ -314,7 +314,8 @@ export class Process {
   #loadStale({ page, concurrent }: StaleTranslation, va: Va): number {
     const { pages, pageSize, pid } = this.mm;
     const value = pages.read32(page, (va % pageSize) / 4);
-    if (!concurrent) pages.watch?.loaded(pid, va, value);
+    if (concurrent) pages.watch?.overlapped(pid, va, value);
+    else pages.watch?.loaded(pid, va, value);
     return value;
   }
 

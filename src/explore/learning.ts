@@ -27,6 +27,11 @@ export class Learning implements MemoryWatch {
     this.#watch?.loaded(pid, va, value);
   }
 
+  overlapped(pid: number, va: Va, value: number): void {
+    this.#run.learned(this.#machine.scheduler.current, value);
+    this.#watch?.overlapped(pid, va, value);
+  }
+
   zapped(mm: Mm, vpn: Vpn): void {
     this.#watch?.zapped(mm, vpn);
   }

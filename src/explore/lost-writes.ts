@@ -82,6 +82,9 @@ export class LostWrites implements MemoryWatch {
     }
   }
 
+  /** Either value is right. */
+  overlapped(): void {}
+
   zapped(mm: Mm, vpn: Vpn): void {
     const words = this.#private.get(mm);
     if (words !== undefined && words.size > 0) this.#take(words, vpn);

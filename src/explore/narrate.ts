@@ -32,20 +32,27 @@ export function describeSchedule(
     `${kind}: ${message}`,
     ...detail.map((line) => `  ${line}`),
   ]);
-  const [first, last] = parted(narrator.stretches);
+  const [first, last] = parted(narrator.stretches, verdict);
   const left = narrator.stretches.length - first.length - last.length;
-  const gap = left === 0 ? [] : [`… ${left} times more another thread goes on …`];
+  const gap = left === 0 ? [] : [`… and so on: ${left} times more another thread goes on …`];
   const width = Math.max(0, ...narrator.stretches.map(({ thread }) => thread.length));
   const lines = [...linesOf(first, width), ...gap, ...linesOf(last, width), ...ends];
   return { lines, mermaid: diagramOf([first, last], gap, verdict), verdict };
 }
 
-/** Longer stories lose their middle: a livelock goes on and on. */
+/** Longer stories lose their middle, and a livelock, which goes on and on, even more of it. */
 const TOLD_FIRST = 40;
+const TOLD_FIRST_OF_LIVELOCK = 20;
 const TOLD_LAST = 6;
 
-function parted(stretches: readonly Stretch[]): [readonly Stretch[], readonly Stretch[]] {
+function parted(
+  stretches: readonly Stretch[],
+  { failures }: Verdict,
+): [readonly Stretch[], readonly Stretch[]] {
   if (stretches.length <= TOLD_FIRST + TOLD_LAST) return [stretches, []];
+  if (failures.some(({ kind }) => kind === 'livelock' || kind === 'starvation')) {
+    return [stretches.slice(0, TOLD_FIRST_OF_LIVELOCK), []];
+  }
   return [stretches.slice(0, TOLD_FIRST), stretches.slice(-TOLD_LAST)];
 }
 

@@ -1,6 +1,7 @@
 /**
  * Makes a failing schedule easier to read: fewer operations, then fewer deviations, then earlier
- * ones; the kind of failure stays.
+ * ones; the kind of failure stays. What fails only in some order goes on to do so: operations are
+ * not left out where the rest would fail in any order, as an expectation does that nobody meets.
  *
  * The result depends on the scenario and the schedule alone. A candidate is judged by running it,
  * and what is kept is always the schedule that a run took, so that it can be replayed.
@@ -79,6 +80,10 @@ class Shrinker {
   readonly #kind: FailureKind;
   readonly #options: ShrinkOptions;
   readonly #mostRuns: number;
+  /** By the operations that are left out: whether the ordinary run fails in this way, too. */
+  readonly #alwaysFails: Map<string, boolean> = new Map();
+  /** The failure depends on the order. */
+  readonly #isRace: boolean;
 
   constructor(scenario: Scenario, kind: FailureKind, options: ShrinkOptions, first: Failing) {
     this.#scenario = scenario;
@@ -86,12 +91,14 @@ class Shrinker {
     this.#options = options;
     this.#mostRuns = options.runs ?? MOST_RUNS;
     this.best = first;
+    this.#isRace = !this.#failsAnyway(first.schedule);
   }
 
   run(): void {
     for (let before = -1; before !== sizeOf(this.best.schedule) && !this.#isSpent(); ) {
       before = sizeOf(this.best.schedule);
-      this.#dropOperations();
+      // What an expectation is about is for its author to say, unless an order tells.
+      if (this.#isRace || this.#kind !== 'expectation') this.#dropOperations();
       this.#dropTail();
       this.#dropDeviations();
       this.#searchShorter();
@@ -231,8 +238,24 @@ class Shrinker {
 
   #keep(schedule: Schedule, failure: Failure): boolean {
     if (!isSmaller(schedule, this.best.schedule)) return false;
+    const isLess = schedule.omitted.length > this.best.schedule.omitted.length;
+    if (isLess && this.#isRace && this.#failsAnyway(schedule)) return false;
     this.best = { schedule, failure };
     return true;
+  }
+
+  /** The same operations in their ordinary order fail in this way. */
+  #failsAnyway(schedule: Schedule): boolean {
+    const key = schedule.omitted.join();
+    let fails = this.#alwaysFails.get(key);
+    if (fails === undefined) {
+      this.runs++;
+      const ordinary: Schedule = { ...schedule, deviations: [], lockstep: null };
+      const verdict = runOnce(this.#scenario, deciderOf(ordinary, this.#options))!;
+      fails = verdict.failures.some(({ kind }) => kind === this.#kind);
+      this.#alwaysFails.set(key, fails);
+    }
+    return fails;
   }
 }
 

@@ -67,15 +67,17 @@ export class Tail {
     const recent = this.#recent.slice(-REMEMBERED);
     const threads = [...new Set(recent.map(({ thread }) => thread))].sort((a, b) => a.id - b.id);
     const names = threads.map((thread) => described(thread));
+    const verb = threads.length === 1 ? 'repeats' : 'repeat';
     return {
       kind: 'livelock',
-      message:
-        `nobody gets anywhere: ${names.join(' and ')} ` +
-        `${threads.length === 1 ? 'repeats' : 'repeat'} the same for ${this.#sinceProgress} points`,
-      detail: threads.map((thread) => {
-        const own = recent.filter((passed) => passed.thread === thread);
-        return `${described(thread)} repeats ${cycleOf(own.map(({ point }) => point))}`;
-      }),
+      message: `nobody gets anywhere: ${names.join(' and ')} ${verb} the same`,
+      detail: [
+        `no operation ended for ${this.#sinceProgress} points, at which everybody had a turn`,
+        ...threads.map((thread) => {
+          const own = recent.filter((passed) => passed.thread === thread);
+          return `${described(thread)} repeats ${cycleOf(own.map(({ point }) => point))}`;
+        }),
+      ],
     };
   }
 }

@@ -165,6 +165,7 @@ describe('a store through a mapping that nobody took away', () => {
       loaded: (pid, at, value) => told.push({ access: `loaded ${pid} ${at - va}`, value }),
       zapped: nothing,
       moved: nothing,
+      overlapped: nothing,
       forked: nothing,
     };
     machine.kernel.watch = watch;
@@ -211,6 +212,7 @@ test('what the device reads is told, too', () => {
     loaded: (pid, at, value) => loads.push(pid, at - va, value),
     zapped: () => {},
     moved: () => {},
+    overlapped: () => {},
     forked: () => {},
   };
   file.read(va, 1);
@@ -271,6 +273,7 @@ test('who watches is told of a store that memory of another owner does not take'
     loaded: (_, at, value) => told.push(`${at - va} = ${value}`),
     zapped: () => {},
     moved: () => {},
+    overlapped: () => {},
     forked: () => {},
   };
   const page = machine.pageAt(proc, va)!;

@@ -141,6 +141,7 @@ test("a normal guest's accesses are told to who watches memory", () => {
     loaded: (pid, at, value) => told.push(`${pid} ${at - lab.va} = ${value}`),
     zapped: () => {},
     moved: () => {},
+    overlapped: () => {},
     forked: () => {},
   };
   lab.vm.guestStore32(PAGE + 8, 3);

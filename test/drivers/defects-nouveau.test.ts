@@ -155,6 +155,7 @@ test('what a GPU loads and stores is told to who watches memory', () => {
     loaded: (pid, at, value) => told.push(`${pid} ${at - va} = ${value}`),
     zapped: () => {},
     moved: () => {},
+    overlapped: () => {},
     forked: () => {},
   };
   lab.execute([{ kind: 'atomic', va, value: 3 }]);

@@ -46,7 +46,10 @@ export class Mutex {
   }
 
   tryLock(): boolean {
-    return !this.#scheduler.slowLocks && this.#take();
+    const scheduler = this.#scheduler;
+    if (this.#holder !== null || scheduler.slowLocks) return false;
+    this.#holder = scheduler.current;
+    return true;
   }
 
   *lock(): Task<void> {
@@ -114,7 +117,9 @@ export class RwSemaphore {
   }
 
   tryRead(): boolean {
-    return !this.#scheduler.slowLocks && this.#takeRead();
+    if (this.#writer !== null || this.#line.length > 0 || this.#scheduler.slowLocks) return false;
+    this.#readers++;
+    return true;
   }
 
   *read(): Task<void> {
@@ -135,7 +140,10 @@ export class RwSemaphore {
   }
 
   tryWrite(): boolean {
-    return !this.#scheduler.slowLocks && this.#takeWrite();
+    const scheduler = this.#scheduler;
+    if (this.#writer !== null || this.#readers > 0 || scheduler.slowLocks) return false;
+    this.#writer = scheduler.current;
+    return true;
   }
 
   *write(): Task<void> {
