@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { ERAS, type EraName } from '../core/era.ts';
 import { languageWith, loadDriver } from '../node/load-driver.ts';
-import type { Language } from '../program/index.ts';
+import type { Language, Program, ProgramText } from '../program/index.ts';
 import { UsageError } from './errors.ts';
 
 /** All values of a flag: of one that is given twice citty knows only the last. */
@@ -26,4 +26,14 @@ export function parseEra(name: string): EraName {
   if (era !== undefined) return era.name;
   const names = ERAS.map((one) => one.name).join(', ');
   throw new UsageError(`--era: expected one of ${names}; found ${JSON.stringify(name)}`);
+}
+
+/** The program of a text that `--program-name` names. */
+export function programNamed({ programs }: ProgramText, name: string, file: string): Program {
+  const program = programs.find((one) => one.name === name);
+  if (program !== undefined) return program;
+  const names = programs.map((one) => one.name).join(', ');
+  throw new UsageError(
+    `--program-name: expected a program of ${file}: ${names}; found ${JSON.stringify(name)}`,
+  );
 }

@@ -26,6 +26,7 @@ type Load = () => Promise<unknown>;
 /** Each is loaded when it is asked for: none needs all that the others do. */
 const COMMANDS: ReadonlyMap<string, Load> = new Map<string, Load>([
   ['run', async () => (await import('./run.ts')).runCommand],
+  ['explore', async () => (await import('./explore.ts')).exploreCommand],
   ['conformance', async () => (await import('./conformance.ts')).conformanceCommand],
   ['compare', async () => (await import('./compare.ts')).compareCommand],
   ['report', async () => (await import('./report.ts')).reportCommand],
@@ -126,6 +127,7 @@ const MANY_FILES: ReadonlySet<string> = new Set(['conformance']);
 /** Flags that may be given more than once. */
 const MANY_VALUES: ReadonlyMap<string, readonly string[]> = new Map([
   ['run', ['driver']],
+  ['explore', ['driver']],
   ['compare', ['driver', 'era']],
 ]);
 

@@ -9,6 +9,8 @@ import { checkRecordingPath, writeRecording } from '../node/recording-file.ts';
 import { readTiming } from '../node/timing-file.ts';
 import {
   buildMachine,
+  type ExpectationResult,
+  expectationError,
   kernelOf,
   type MachineSpec,
   OwnershipMap,
@@ -25,10 +27,11 @@ import { Recorder } from '../trace/recorder.ts';
 import { makeTimeReport } from '../trace/time/report.ts';
 import { TrespassWatch } from '../trace/trespass-watch.ts';
 import colors from './colors.ts';
-import { EXIT_OK, UsageError } from './errors.ts';
-import { languageFor, parseEra } from './flags.ts';
+import { EXIT_DIFFERENT, EXIT_OK, UsageError } from './errors.ts';
+import { languageFor, parseEra, programNamed } from './flags.ts';
 import { indented, resultText, stepText, tableLines } from './format.ts';
-import { Breather, print, printAll } from './output.ts';
+import { Breather, print, printAll, printError } from './output.ts';
+import { replaySchedule } from './replay.ts';
 import { timeLines } from './time-text.ts';
 import { foldTrespasses, trespassText } from './trespass-text.ts';
 
@@ -47,6 +50,8 @@ const args = {
     type: 'string',
     description: 'A file that says how long things take; see docs/timing.md',
   },
+  schedule: { type: 'string', description: 'Replay a schedule that explore found: its token' },
+  'program-name': { type: 'string', description: 'Only this program of the text' },
   time: { type: 'boolean', description: 'Say at the end where simulated time went; needs --spec' },
 } as const;
 
@@ -68,28 +73,56 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
     const options = { file: path, language };
     const parsed = parsePrograms(text, era === undefined ? options : { ...options, era });
     if (given.record !== undefined) checkRecordPath(given.record);
+    const name = given['program-name'];
+    const programs = name === undefined ? parsed.programs : [programNamed(parsed, name, path)];
+    if (given.schedule !== undefined) {
+      if (given.owners === true) throw new UsageError('--owners does not go with --schedule');
+      if (given.spec !== undefined) throw new UsageError('--spec does not go with --schedule');
+      const [program] = programs;
+      if (programs.length > 1) {
+        throw new UsageError(`--schedule: ${path} has several programs; name one, --program-name`);
+      }
+      const { exitCode, recording } = replaySchedule({
+        text: parsed,
+        program: program!,
+        language,
+        token: given.schedule,
+        json: given.json === true,
+        record:
+          given.record === undefined ? null : (made) => startRecorder(made, parsed.machine, path),
+      });
+      if (recording !== null) writeRecording(given.record!, recording);
+      return exitCode;
+    }
     const timed = timing === null ? {} : { timing, accounts: given.time === true };
     const machine = buildMachine(parsed.machine, language, undefined, timed);
     const recorder =
       given.record === undefined ? null : startRecorder(machine, parsed.machine, path);
     if (given.json === true) print(JSON.stringify({ kernel: kernelOf(parsed.machine.era) }));
     const breather = new Breather();
-    for (const program of parsed.programs) {
+    let exitCode = EXIT_OK;
+    for (const program of programs) {
       const view =
         given.json === true ? new JsonView() : new TextView(machine, given.owners === true);
       view.begin(program);
       const beforeEnd = (runner: ProgramRunner): void => view.end(runner);
       const afterStep = (runner: ProgramRunner, done: StepResult): void => view.step(runner, done);
-      let done = 0;
+      const afterExpect = (_runner: ProgramRunner, result: ExpectationResult): void => {
+        if (result.holds) return;
+        exitCode = EXIT_DIFFERENT;
+        printError(`${path}:${expectationError(result).message.replace(/^line /, '')}`);
+      };
+      let failing: Step | undefined;
+      const failed = (step: Step): void => {
+        failing = step;
+      };
+      const hooks = { afterStep, afterExpect, failed, beforeEnd };
       try {
-        for (const _ of runProgram(machine, program, { afterStep, beforeEnd })) {
-          done++;
-          await breather.breathe();
-        }
+        for (const _ of runProgram(machine, program, hooks)) await breather.breathe();
       } catch (error) {
         // What led to an error is what a recording is for.
         if (recorder !== null) writeRecording(given.record!, recorder.stop());
-        throw located(error, path, program.steps[done]);
+        throw located(error, path, failing);
       }
     }
     if (recorder !== null) {
@@ -102,7 +135,7 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
       if (given.json === true) print(JSON.stringify({ time }));
       else printAll(timeLines(time));
     }
-    return EXIT_OK;
+    return exitCode;
   },
 });
 
@@ -127,6 +160,13 @@ function located(error: unknown, path: string, step: Step | undefined): unknown 
     return error;
   }
   return new SimError(error.code, `${where}: ${error.message}`, error.detail);
+}
+
+/** "A: r1 = cpu_read 0 0 1": with its thread and the name of its result. */
+function nameOf(step: Step): string {
+  const thread = step.thread === null ? '' : `${step.thread}: `;
+  const label = step.label === null ? '' : `${step.label} = `;
+  return `${thread}${label}${stepText(step)}`;
 }
 
 interface View {
@@ -169,12 +209,12 @@ class TextView implements View {
   begin(program: Program): void {
     print(colors.bold(`program ${program.name}`));
     if (this.#owners) print(`  ${colors.dim(this.#map.legend().join('   '))}`);
-    const longest = program.steps.reduce((most, step) => Math.max(most, stepText(step).length), 0);
+    const longest = program.steps.reduce((most, step) => Math.max(most, nameOf(step).length), 0);
     this.#width = Math.min(40, longest);
   }
 
   step(runner: ProgramRunner, { step, result }: StepResult): void {
-    print(`  ${stepText(step).padEnd(this.#width)}  ${resultText(result)}`);
+    print(`  ${nameOf(step).padEnd(this.#width)}  ${resultText(result)}`);
     printAll(indented(this.#trespassLines(runner), '    '));
     if (this.#owners) printAll(indented(this.#map.draw(runner.processes.values()), '      '));
   }

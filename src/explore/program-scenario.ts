@@ -30,6 +30,8 @@ export interface ProgramScenarioOptions {
   readonly checks?: ScenarioChecks;
   /** A table of rules that stands in the place of the header's era and rules. */
   readonly era?: Era;
+  /** Called with the machine of each run, before anything happens: for a recorder, say. */
+  readonly onMachine?: (machine: Machine) => void;
 }
 
 /** One program of a text as something to explore: each run builds the text's machine anew. */
@@ -72,6 +74,7 @@ class ProgramScenario implements Scenario {
     const { lockOrder = true, verify = true, leaks = true } = this.#options.checks ?? {};
     const machine = this.#build({ explorer: run.explorer, checkLockOrder: lockOrder });
     machine.kernel.faults = run.faults;
+    this.#options.onMachine?.(machine);
     const check = new ProgramCheck(machine, this.#options.checks ?? {}, run);
     const steps = runProgram(machine, this.#program, check, {
       omitted: run.omitted,

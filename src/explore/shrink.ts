@@ -178,13 +178,17 @@ class Shrinker {
     }
   }
 
-  /** Looks for a schedule that overtakes less often, which dropping alone may not find. */
+  /**
+   * Looks for a schedule that overtakes less often, which dropping alone may not find; and for one
+   * without a tail, unless taking turns is what the failure is about.
+   */
   #searchShorter(): void {
     const { schedule } = this.best;
-    if (schedule.lockstep !== null) return;
+    if (this.#kind === 'livelock' || this.#kind === 'starvation') return;
+    const overtakes = schedule.lockstep === null ? schedule.deviations.length : 3;
     const scenario = new Without(this.#scenario, schedule.omitted);
     const most = Math.min(SEARCH_RUNS, this.#mostRuns - this.runs);
-    for (let bound = 0; bound < schedule.deviations.length && bound <= 2; bound++) {
+    for (let bound = 0; bound < overtakes && bound <= 2; bound++) {
       const search = new ExhaustiveSearch(scenario, {
         ...this.#options,
         bound,
@@ -201,8 +205,7 @@ class Shrinker {
       this.runs += search.progress.runs;
       const found = search.findings.find(({ failure }) => failure.kind === this.#kind);
       if (found === undefined) continue;
-      this.#keep({ ...found.schedule, omitted: schedule.omitted }, found.failure);
-      return;
+      if (this.#keep({ ...found.schedule, omitted: schedule.omitted }, found.failure)) return;
     }
   }
 
