@@ -9,6 +9,8 @@ import { explainLines, explainPage, History, type PagePlace } from '../src/trace
 import { hmmlab, ROOT } from './program/cli.ts';
 
 const EXAMPLES = join(ROOT, 'examples');
+/** Between them everything takes time: links, engines, faults, hypercalls and ultracalls. */
+const SPECS = ['examples/specs/pcie3-gtx1080.json', 'examples/specs/power-uvmem.json'] as const;
 const names = readdirSync(EXAMPLES).filter((name) => /^\d\d-/.test(name));
 const scratch = mkdtempSync(join(tmpdir(), 'hmmlab-examples-'));
 afterAll(() => rmSync(scratch, { recursive: true }));
@@ -40,6 +42,18 @@ describe('the examples', () => {
     expect(commands.length).toBeGreaterThan(0);
     const output = commands.map(transcript).join('\n');
     await expect(output).toMatchFileSnapshot(join(EXAMPLES, name, 'expected.txt'));
+  });
+
+  // `conformance` is timed elsewhere, and what a recording tells has times in it.
+  it.each(names)('%s prints the same where time passes', (name) => {
+    const golden = readFileSync(join(EXAMPLES, name, 'expected.txt'), 'utf8');
+    const runs = commandsOf(name).filter((one) => /^run /.test(one) && !one.includes('--record'));
+    for (const command of runs) {
+      for (const spec of SPECS) {
+        const output = transcript(`${command} --spec ${spec}`).replace(` --spec ${spec}`, '');
+        expect(golden).toContain(output);
+      }
+    }
   });
 });
 

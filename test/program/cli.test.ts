@@ -147,7 +147,7 @@ describe('hmmlab demo', () => {
   });
 });
 
-const COMMANDS = 'run, conformance, compare, report, export, explain, check-driver, demo';
+const COMMANDS = 'run, explore, conformance, compare, report, export, explain, check-driver, demo';
 const RUN_HELP = 'see hmmlab run --help';
 
 /** Arguments, and the one line on standard error. */
