@@ -1,5 +1,6 @@
 /** The part of a run in which every thread goes one point in turn, and what it shows: livelock. */
 import type { Thread } from '../core/sched/thread.ts';
+import { hex } from '../core/units.ts';
 import type { Failure } from './types.ts';
 
 /** So many of the last points are told when nobody gets anywhere. */
@@ -10,7 +11,6 @@ const PATIENCE = 10;
 interface Passed {
   readonly thread: Thread;
   readonly point: string;
-  readonly doing: string;
 }
 
 export class Tail {
@@ -43,7 +43,7 @@ export class Tail {
       this.#sinceProgress = 0;
     }
     this.#sinceProgress++;
-    this.#recent.push({ thread, point, doing: thread.doing });
+    this.#recent.push({ thread, point: placeOf(point, local) });
     if (this.#recent.length > 2 * REMEMBERED) this.#recent.splice(0, REMEMBERED);
     const over = this.#sinceProgress > this.#most || this.#points > this.#hardLimit;
     return over ? this.#livelock() : null;
@@ -80,6 +80,11 @@ export class Tail {
       ],
     };
   }
+}
+
+/** A CPU's access carries its word: the page that it is about is worth telling. */
+function placeOf(point: string, local: number): string {
+  return point === 'load' || point === 'store' ? `${point} at ${hex(local * 4)}` : point;
 }
 
 function described(thread: Thread): string {
