@@ -3,7 +3,6 @@ import { availableParallelism } from 'node:os';
 import { type CommandDef, defineCommand } from 'citty';
 import { FAULT_SITES, type FaultSite } from '../core/fault-plan.ts';
 import {
-  describeSchedule,
   explore,
   type FoundFailure,
   type Scenario,
@@ -16,17 +15,30 @@ import { type ExploreSubject, scenarioOf } from '../node/explore-worker.ts';
 import { readText } from '../node/read-text.ts';
 import { type Program, parsePrograms } from '../program/index.ts';
 import { EXIT_DIFFERENT, EXIT_OK, UsageError } from './errors.ts';
-import { type Explored, explorationJson, explorationLines, progressText } from './explore-text.ts';
+import {
+  type Explored,
+  explorationJson,
+  explorationLines,
+  progressText,
+  storyOf,
+  type ToldFailure,
+} from './explore-text.ts';
 import { languageFor, parseEra, programNamed, valuesOf } from './flags.ts';
+import { listText } from './format.ts';
 import { Breather, onSignal, Progress, print, printAll } from './output.ts';
 
 const STRATEGIES: readonly StrategyName[] = ['mix', 'random', 'pct', 'exhaustive'];
 const SCHEDULES = 10_000;
 const WORKERS_MAX = 64;
+/** An exhaustive search lets signals in so often. */
+const BREATH_MS = 50;
+/** So many failures are made smaller and told in full. */
+const STORIES_MAX = 20;
 
 const args = {
-  program: { type: 'positional', description: 'A text of programs, plain or gzip', required: true },
-  'program-name': { type: 'string', description: 'Only this program of the text' },
+  // In capitals, for --program is another.
+  PROGRAM: { type: 'positional', description: 'A text of programs, plain or gzip', required: true },
+  program: { type: 'string', description: 'Only the program of this name', valueHint: 'NAME' },
   strategy: {
     type: 'string',
     description: 'random, pct, exhaustive, or mix (the default): random and pct in turn',
@@ -76,14 +88,12 @@ export const exploreCommand: CommandDef<typeof args> = defineCommand({
     const workers = whole(flags, 'workers', 1, WORKERS_MAX) ?? availableParallelism();
     const seconds = whole(flags, 'time', 1, 1_000_000);
     const era = given.era === undefined ? null : parseEra(given.era);
-    const file = given.program;
+    const file = given.PROGRAM;
     const language = await languageFor(rawArgs);
     const text = readText(file);
     const parsed = parsePrograms(text, { file, language, ...(era === null ? {} : { era }) });
     const programs =
-      given['program-name'] === undefined
-        ? parsed.programs
-        : [programNamed(parsed, given['program-name'], file)];
+      given.program === undefined ? parsed.programs : [programNamed(parsed, given.program, file)];
     const drivers = valuesOf('driver', rawArgs);
     const many = parsed.programs.length > 1;
     const session = new Session({ options, workers, seconds, json: given.json === true });
@@ -105,6 +115,9 @@ interface SessionOptions {
   readonly json: boolean;
 }
 
+/** Told of what a search has come to. */
+type Note = (sum: ExploreSum, more?: { readonly bound: number | null; states: number }) => void;
+
 /** The searches of one command. */
 class Session {
   found = false;
@@ -117,78 +130,66 @@ class Session {
   }
 
   async explore(subject: ExploreSubject, program: Program, many: boolean): Promise<void> {
-    const { json, options } = this.#session;
+    const { options } = this.#session;
     const scenario = await scenarioOf(subject);
-    const started = performance.now();
-    let sum: ExploreSum = { runs: 0, points: 0, findings: [], outcomes: [], notes: [] };
-    let complete = false;
-    const explored = (): Explored => ({
-      subject,
-      many,
-      strategy: options.strategy,
-      sum,
-      complete,
-      seconds: (performance.now() - started) / 1000,
-      failures: [],
-    });
+    const explored = new Exploration({ subject, program, many, options });
     const callOff = onSignal(() => {
       // What was seen so far is worth telling.
       this.#progress.clear();
-      printAll(explorationLines({ ...explored(), interrupted: true }));
+      this.#tell({ ...explored.now(), interrupted: true });
     });
+    const note: Note = (sum, more) => {
+      explored.note(sum, more?.states ?? 0);
+      const bound = more?.bound ?? null;
+      this.#progress.update(progressText(explored.now(), bound));
+    };
     try {
-      const note = (now: ExploreSum, bound: number | null): void => {
-        sum = now;
-        this.#progress.update(progressText(program.name, explored(), bound));
-      };
+      this.#progress.update(program.name);
       if (options.strategy === 'exhaustive') {
-        complete = await this.#exhaustive(scenario, note);
+        explored.complete = await this.#exhaustive(scenario, note);
       } else await this.#random(subject, note);
+      explored.stopClock();
+      this.#progress.update(`${program.name}: making what was found smaller`);
+      const breather = new Breather();
+      for (const found of explored.toTell()) {
+        await breather.breathe();
+        explored.add(shrunk(scenario, found));
+      }
+      this.#progress.clear();
+      this.#tell(explored.now());
     } finally {
       callOff();
       this.#progress.clear();
     }
-    const failures = firstOfEachRun(sum.findings).map((found) => shrunk(scenario, found));
-    if (failures.length > 0) this.found = true;
-    const result = { ...explored(), failures };
-    if (json) print(JSON.stringify(explorationJson(result)));
-    else printAll(explorationLines(result));
+    if (explored.hasFailed) this.found = true;
   }
 
   async close(): Promise<void> {
     await this.#pool?.close();
   }
 
+  #tell(explored: Explored): void {
+    if (this.#session.json) print(JSON.stringify(explorationJson(explored)));
+    else printAll(explorationLines(explored));
+  }
+
   /** On one core: where to go next depends on what was seen before. */
-  async #exhaustive(
-    scenario: Scenario,
-    note: (sum: ExploreSum, bound: number | null) => void,
-  ): Promise<boolean> {
+  async #exhaustive(scenario: Scenario, note: Note): Promise<boolean> {
     const { options, seconds } = this.#session;
     const search = explore(scenario, options);
-    const breather = new Breather();
     const until = seconds === null ? Number.POSITIVE_INFINITY : performance.now() + seconds * 1000;
-    const tell = (): void => {
+    for (let more = true; more && performance.now() < until; ) {
+      const pause = performance.now() + BREATH_MS;
+      while (more && performance.now() < pause) more = search.step();
       const { findings, outcomes, notes, progress } = search;
-      const { runs, points } = progress;
-      note(
-        { runs, points, findings: [...findings], outcomes: [...outcomes], notes },
-        progress.bound,
-      );
-    };
-    while (performance.now() < until && search.step()) {
-      if (search.progress.runs % 256 !== 0) continue;
-      tell();
-      await breather.breathe();
+      const { runs, points, bound, states } = progress;
+      note({ runs, points, findings, outcomes, notes }, { bound, states });
+      await new Promise<void>((resolve) => setImmediate(resolve));
     }
-    tell();
     return search.complete;
   }
 
-  async #random(
-    subject: ExploreSubject,
-    note: (sum: ExploreSum, bound: null) => void,
-  ): Promise<void> {
+  async #random(subject: ExploreSubject, note: Note): Promise<void> {
     const { options, seconds, workers } = this.#session;
     this.#pool ??= new ExplorePool(workers);
     const schedules = options.schedules ?? (seconds === null ? SCHEDULES : Number.MAX_SAFE_INTEGER);
@@ -196,23 +197,81 @@ class Session {
       subject,
       options: { ...options, schedules },
       mostMs: seconds === null ? null : seconds * 1000,
-      onProgress: (now) => note(now, null),
+      onProgress: (now) => note(now),
     });
-    note(sum, null);
+    note(sum);
   }
 }
 
-/** What else went wrong in a run is told by its story. */
-function firstOfEachRun(findings: readonly FoundFailure[]): FoundFailure[] {
-  return findings.filter(({ index }, i) => findings.findIndex((one) => one.index === index) === i);
+type About = Pick<Explored, 'subject' | 'program' | 'many' | 'options'>;
+
+/** What is known of one program's search. */
+class Exploration {
+  complete = false;
+  readonly #about: About;
+  readonly #started: number = performance.now();
+  readonly #told: ToldFailure[] = [];
+  #sum: ExploreSum = { runs: 0, points: 0, findings: [], outcomes: [], notes: [] };
+  #states = 0;
+  #seconds: number | null = null;
+
+  constructor(about: About) {
+    this.#about = about;
+  }
+
+  get hasFailed(): boolean {
+    return this.#sum.findings.length > 0;
+  }
+
+  note(sum: ExploreSum, states: number): void {
+    this.#sum = sum;
+    this.#states = states;
+  }
+
+  /** The search is over; making failures smaller does not count. */
+  stopClock(): void {
+    this.#seconds = this.#elapsed();
+  }
+
+  add(told: ToldFailure): void {
+    // Two failures may come down to the same.
+    if (this.#told.every(({ token }) => token !== told.token)) this.#told.push(told);
+    else this.#told.push({ ...told, story: null });
+  }
+
+  /** The first failure of each run: what else went wrong in it, its story tells. */
+  toTell(): readonly FoundFailure[] {
+    const { findings } = this.#sum;
+    const indexes = findings.map(({ index }) => index);
+    return findings.filter(({ index }, i) => indexes.indexOf(index) === i).slice(0, STORIES_MAX);
+  }
+
+  now(): Explored {
+    return {
+      ...this.#about,
+      sum: this.#sum,
+      states: this.#states,
+      complete: this.complete,
+      seconds: this.#seconds ?? this.#elapsed(),
+      told: this.#told,
+      interrupted: false,
+    };
+  }
+
+  #elapsed(): number {
+    return (performance.now() - this.#started) / 1000;
+  }
 }
 
 /** A failure as small as it gets, with its story. */
-function shrunk(scenario: Scenario, found: FoundFailure): Explored['failures'][number] {
+function shrunk(scenario: Scenario, found: FoundFailure): ToldFailure {
+  // What differs from run to run has no story to tell.
+  if (found.failure.kind === 'nondeterminism') {
+    return { ...found, found, story: null };
+  }
   const small = shrink(scenario, found.schedule, found.failure.kind);
   const { schedule, token, failure } = small ?? found;
-  const { lines } = describeSchedule(scenario, schedule);
-  return { found, schedule, token, failure, lines };
+  return { found, schedule, token, failure, story: storyOf(scenario, schedule) };
 }
 
 // Flags --------------------------------------------------------------------------------------
@@ -226,11 +285,13 @@ function searchOptions(given: Given): SearchOptions & { readonly strategy: Strat
   }
   const only = (flag: Valued, names: readonly StrategyName[]): void => {
     if (given[flag] === undefined || names.includes(strategy)) return;
-    throw new UsageError(`--${flag} goes with --strategy ${names.join(' or ')}, not ${strategy}`);
+    const wanted = listText(names, 'or');
+    throw new UsageError(`--${flag} goes with --strategy ${wanted}, not ${strategy}`);
   };
   only('depth', ['pct', 'mix']);
   only('bound', ['exhaustive']);
   only('seed', ['random', 'pct', 'mix']);
+  only('workers', ['random', 'pct', 'mix']);
   const sites = faultSites(given.faults);
   const most = whole(given, 'most-faults', 1, 1000);
   if (most !== null && sites === null) throw new UsageError('--most-faults needs --faults');

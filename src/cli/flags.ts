@@ -28,12 +28,12 @@ export function parseEra(name: string): EraName {
   throw new UsageError(`--era: expected one of ${names}; found ${JSON.stringify(name)}`);
 }
 
-/** The program of a text that `--program-name` names. */
+/** The program of a text that `--program` names. */
 export function programNamed({ programs }: ProgramText, name: string, file: string): Program {
   const program = programs.find((one) => one.name === name);
   if (program !== undefined) return program;
   const names = programs.map((one) => one.name).join(', ');
   throw new UsageError(
-    `--program-name: expected a program of ${file}: ${names}; found ${JSON.stringify(name)}`,
+    `--program: expected a program of ${file}: ${names}; found ${JSON.stringify(name)}`,
   );
 }

@@ -1,14 +1,32 @@
 /** Operations, results and tables as text for people. */
 import { stripVTControlCharacters } from 'node:util';
-import type { OwnershipTable, Result, Step } from '../program/index.ts';
+import {
+  kernelOf,
+  type MachineSpec,
+  type OwnershipTable,
+  type Result,
+  type Step,
+} from '../program/index.ts';
 import colors from './colors.ts';
 
 const LIST_MAX = 16;
+
+/** The first line of a recording; rules that the header sets are told, too. */
+export function kernelLine({ era, rules }: MachineSpec): object {
+  return { kernel: kernelOf(era), ...(rules === undefined ? {} : { rules }) };
+}
 
 /** As in a program text: "@1 cpu_read 0 0 4". */
 export function stepText(step: Step): string {
   const prefix = step.process === 0 ? [] : [`@${step.process}`];
   return [...prefix, step.operation.name, ...step.words].join(' ');
+}
+
+/** With its thread and the name of its result: "A: r1 = cpu_read 0 0 1". */
+export function namedStepText(step: Step): string {
+  const thread = step.thread === null ? '' : `${step.thread}: `;
+  const label = step.label === null ? '' : `${step.label} = `;
+  return `${thread}${label}${stepText(step)}`;
 }
 
 /** "ret 0  cpages 4  data 1 2 3 4"; repeated values are counted, long lists cut. */
@@ -69,6 +87,11 @@ export function tableLines({ columns, rows }: OwnershipTable): string[] {
     ...kept.map((i) => (row.mappings[i] === '' ? '-' : row.mappings[i]!)),
   ]);
   return columnLines([heading, ...lines]);
+}
+
+/** "a, b and c". */
+export function listText(words: readonly string[], last: 'and' | 'or'): string {
+  return words.join(', ').replace(/, (?=[^,]*$)/, ` ${last} `);
 }
 
 export function indented(lines: readonly string[], by = '  '): string[] {

@@ -66,7 +66,7 @@ export class Progress {
     if (!this.#shown || performance.now() - this.#last < PROGRESS_MS) return;
     this.#callOff ??= onSignal(() => this.#erase());
     this.#last = performance.now();
-    const columns = process.stderr.columns ?? 80;
+    const columns = process.stderr.columns || 80;
     process.stderr.write(`\r${text.slice(0, columns - 1)}\u001b[K`);
   }
 

@@ -11,7 +11,6 @@ import {
   buildMachine,
   type ExpectationResult,
   expectationError,
-  kernelOf,
   type MachineSpec,
   OwnershipMap,
   ownershipTable,
@@ -29,14 +28,15 @@ import { TrespassWatch } from '../trace/trespass-watch.ts';
 import colors from './colors.ts';
 import { EXIT_DIFFERENT, EXIT_OK, UsageError } from './errors.ts';
 import { languageFor, parseEra, programNamed } from './flags.ts';
-import { indented, resultText, stepText, tableLines } from './format.ts';
+import { indented, kernelLine, namedStepText, resultText, stepText, tableLines } from './format.ts';
 import { Breather, print, printAll, printError } from './output.ts';
 import { replaySchedule } from './replay.ts';
 import { timeLines } from './time-text.ts';
 import { foldTrespasses, trespassText } from './trespass-text.ts';
 
 const args = {
-  program: {
+  // In capitals, for --program is another.
+  PROGRAM: {
     type: 'positional',
     description: 'A text of programs, plain or gzip',
     required: true,
@@ -51,7 +51,7 @@ const args = {
     description: 'A file that says how long things take; see docs/timing.md',
   },
   schedule: { type: 'string', description: 'Replay a schedule that explore found: its token' },
-  'program-name': { type: 'string', description: 'Only this program of the text' },
+  program: { type: 'string', description: 'Only the program of this name', valueHint: 'NAME' },
   time: { type: 'boolean', description: 'Say at the end where simulated time went; needs --spec' },
 } as const;
 
@@ -66,39 +66,40 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
       throw new UsageError('--time needs --spec FILE: without it no time passes');
     }
     const timing = given.spec === undefined ? null : readTiming(given.spec);
-    const path = given.program;
+    const path = given.PROGRAM;
     const era = given.era === undefined ? undefined : parseEra(given.era);
     const language = await languageFor(rawArgs);
     const text = readText(path);
     const options = { file: path, language };
     const parsed = parsePrograms(text, era === undefined ? options : { ...options, era });
     if (given.record !== undefined) checkRecordPath(given.record);
-    const name = given['program-name'];
-    const programs = name === undefined ? parsed.programs : [programNamed(parsed, name, path)];
+    const programs =
+      given.program === undefined ? parsed.programs : [programNamed(parsed, given.program, path)];
     if (given.schedule !== undefined) {
       if (given.owners === true) throw new UsageError('--owners does not go with --schedule');
       if (given.spec !== undefined) throw new UsageError('--spec does not go with --schedule');
       const [program] = programs;
       if (programs.length > 1) {
-        throw new UsageError(`--schedule: ${path} has several programs; name one, --program-name`);
+        throw new UsageError(`--schedule: ${path} has several programs; expected --program NAME`);
       }
-      const { exitCode, recording } = replaySchedule({
+      return replaySchedule({
         text: parsed,
         program: program!,
         language,
         token: given.schedule,
         json: given.json === true,
+        path,
         record:
-          given.record === undefined ? null : (made) => startRecorder(made, parsed.machine, path),
+          given.record === undefined
+            ? null
+            : { path: given.record, start: (made) => startRecorder(made, parsed.machine, path) },
       });
-      if (recording !== null) writeRecording(given.record!, recording);
-      return exitCode;
     }
     const timed = timing === null ? {} : { timing, accounts: given.time === true };
     const machine = buildMachine(parsed.machine, language, undefined, timed);
     const recorder =
       given.record === undefined ? null : startRecorder(machine, parsed.machine, path);
-    if (given.json === true) print(JSON.stringify({ kernel: kernelOf(parsed.machine.era) }));
+    if (given.json === true) print(JSON.stringify(kernelLine(parsed.machine)));
     const breather = new Breather();
     let exitCode = EXIT_OK;
     for (const program of programs) {
@@ -162,13 +163,6 @@ function located(error: unknown, path: string, step: Step | undefined): unknown 
   return new SimError(error.code, `${where}: ${error.message}`, error.detail);
 }
 
-/** "A: r1 = cpu_read 0 0 1": with its thread and the name of its result. */
-function nameOf(step: Step): string {
-  const thread = step.thread === null ? '' : `${step.thread}: `;
-  const label = step.label === null ? '' : `${step.label} = `;
-  return `${thread}${label}${stepText(step)}`;
-}
-
 interface View {
   begin(program: Program): void;
   step(runner: ProgramRunner, done: StepResult): void;
@@ -209,12 +203,15 @@ class TextView implements View {
   begin(program: Program): void {
     print(colors.bold(`program ${program.name}`));
     if (this.#owners) print(`  ${colors.dim(this.#map.legend().join('   '))}`);
-    const longest = program.steps.reduce((most, step) => Math.max(most, nameOf(step).length), 0);
+    const longest = program.steps.reduce(
+      (most, step) => Math.max(most, namedStepText(step).length),
+      0,
+    );
     this.#width = Math.min(40, longest);
   }
 
   step(runner: ProgramRunner, { step, result }: StepResult): void {
-    print(`  ${nameOf(step).padEnd(this.#width)}  ${resultText(result)}`);
+    print(`  ${namedStepText(step).padEnd(this.#width)}  ${resultText(result)}`);
     printAll(indented(this.#trespassLines(runner), '    '));
     if (this.#owners) printAll(indented(this.#map.draw(runner.processes.values()), '      '));
   }

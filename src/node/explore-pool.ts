@@ -20,11 +20,11 @@ const PART_MAX = 4096;
 
 /** What a search has come to. */
 export interface ExploreSum {
-  runs: number;
-  points: number;
-  findings: FoundFailure[];
-  outcomes: Outcome[];
-  notes: readonly string[];
+  readonly runs: number;
+  readonly points: number;
+  readonly findings: readonly FoundFailure[];
+  readonly outcomes: readonly Outcome[];
+  readonly notes: readonly string[];
 }
 
 export interface PoolSearch {
@@ -34,11 +34,6 @@ export interface PoolSearch {
   /** No further part begins after so many milliseconds; null for no such limit. */
   readonly mostMs: number | null;
   onProgress(sum: ExploreSum): void;
-}
-
-interface Part {
-  readonly first: number;
-  readonly result: ExplorePart;
 }
 
 export class ExplorePool {
@@ -60,18 +55,21 @@ export class ExplorePool {
     const { subject, options, mostMs, onProgress } = search;
     const keepsGoing = options.keepGoing === true;
     const started = performance.now();
-    const parts: Part[] = [];
+    const total = new Total();
     const begin = options.first ?? 0;
     const end = begin + options.schedules;
     let next = begin;
+    let part = 0;
     let size = FIRST_PART;
-    let firstFailing = Number.POSITIVE_INFINITY;
+    let failed = false;
     const mayBegin = (): boolean => {
-      if (next >= end || next > firstFailing) return false;
+      // Parts begin in order: whatever begins after a failure has higher numbers than it.
+      if (next >= end || failed) return false;
       return mostMs === null || performance.now() - started < mostMs;
     };
     const work = async (): Promise<void> => {
       while (mayBegin()) {
+        const number = part++;
         const first = next;
         const schedules = Math.min(size, end - first);
         next += schedules;
@@ -84,14 +82,13 @@ export class ExplorePool {
         if (result.runs === schedules) {
           size = Math.max(1, Math.min(PART_MAX, Math.ceil((schedules * PART_MS) / ms)));
         }
-        parts.push({ first, result });
-        const failing = result.findings[0]?.index ?? Number.POSITIVE_INFINITY;
-        if (!keepsGoing) firstFailing = Math.min(firstFailing, failing);
-        onProgress(sumOf(parts, firstFailing));
+        if (!keepsGoing && result.findings.length > 0) failed = true;
+        total.add(number, result, !keepsGoing);
+        onProgress(total.sum);
       }
     };
     await Promise.all(Array.from({ length: this.workers }, work));
-    return sumOf(parts, firstFailing);
+    return total.sum;
   }
 
   async close(): Promise<void> {
@@ -99,28 +96,54 @@ export class ExplorePool {
   }
 }
 
-/** Adds up the parts that count: those that begin no later than the first failure. */
-function sumOf(parts: readonly Part[], firstFailing: number): ExploreSum {
-  const counted = parts.filter(({ first }) => first <= firstFailing);
-  counted.sort((a, b) => a.first - b.first);
-  const sum: ExploreSum = { runs: 0, points: 0, findings: [], outcomes: [], notes: [] };
-  const known: Set<string> = new Set();
-  const outcomes: Map<string, Outcome> = new Map();
-  for (const { result } of counted) {
-    sum.runs += result.runs;
-    sum.points += result.points;
-    sum.notes = result.notes;
-    for (const found of result.findings) {
-      const key = `${found.failure.kind} ${found.failure.message}`;
-      if (!known.has(key)) sum.findings.push(found);
-      known.add(key);
-    }
-    for (const outcome of result.outcomes) {
-      const same = outcomes.get(outcome.state);
-      const count = (same?.count ?? 0) + outcome.count;
-      outcomes.set(outcome.state, { ...(same ?? outcome), count });
+/** Adds up parts in the order of their numbers, in whatever order they come. */
+class Total {
+  #runs = 0;
+  #points = 0;
+  #notes: readonly string[] = [];
+  readonly #findings: FoundFailure[] = [];
+  readonly #known: Set<string> = new Set();
+  readonly #outcomes: Map<string, Outcome> = new Map();
+  /** Those that came before one with a lower number. */
+  readonly #waiting: Map<number, ExplorePart> = new Map();
+  #next = 0;
+  #isOver = false;
+
+  /** `last`: what comes after the first part with a failure does not count. */
+  add(number: number, part: ExplorePart, last: boolean): void {
+    this.#waiting.set(number, part);
+    for (let now = this.#take(); now !== null; now = this.#take()) {
+      this.#addUp(now);
+      if (last && now.findings.length > 0) this.#isOver = true;
     }
   }
-  sum.outcomes = [...outcomes.values()].sort((a, b) => b.count - a.count);
-  return sum;
+
+  get sum(): ExploreSum {
+    const outcomes = [...this.#outcomes.values()].sort((a, b) => b.count - a.count);
+    const findings = [...this.#findings];
+    return { runs: this.#runs, points: this.#points, findings, outcomes, notes: this.#notes };
+  }
+
+  #take(): ExplorePart | null {
+    const part = this.#waiting.get(this.#next);
+    if (part === undefined || this.#isOver) return null;
+    this.#waiting.delete(this.#next++);
+    return part;
+  }
+
+  #addUp({ runs, points, notes, findings, outcomes }: ExplorePart): void {
+    this.#runs += runs;
+    this.#points += points;
+    this.#notes = notes;
+    for (const found of findings) {
+      const key = `${found.failure.kind} ${found.failure.message}`;
+      if (!this.#known.has(key)) this.#findings.push(found);
+      this.#known.add(key);
+    }
+    for (const outcome of outcomes) {
+      const same = this.#outcomes.get(outcome.state);
+      const count = (same?.count ?? 0) + outcome.count;
+      this.#outcomes.set(outcome.state, { ...(same ?? outcome), count });
+    }
+  }
 }

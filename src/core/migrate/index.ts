@@ -9,6 +9,7 @@ export {
   MigrateVma,
   type MigrateVmaOptions,
   migrateVmaFinalize,
+  migrateVmaFinalizeTask,
   migrateVmaPages,
   migrateVmaSetup,
 } from './migrate-vma.ts';

@@ -20,7 +20,7 @@ import { collect } from './collect.ts';
 import { chargeCollect, chargeFinalize, chargeMove, chargeUnmap } from './cost.ts';
 import { digestWords } from './digest.ts';
 import { lockedByFault } from './fault-page.ts';
-import { finalizePages } from './finalize.ts';
+import { finalizePages, finalizeSlowly } from './finalize.ts';
 import { countArrived, tellWords } from './outcome.ts';
 import { movePages } from './pages.ts';
 import { unmapPages } from './unmap.ts';
@@ -179,6 +179,22 @@ function digest({ src, dst, npages, start }: MigrateVma): number {
 /** migrate_vma_finalize: maps the pages again, unlocks them, drops the references of setup. */
 export function migrateVmaFinalize(migrate: MigrateVma): void {
   const { kernel } = migrate.vma!.mm;
+  beginFinalize(migrate);
+  finalizePages(kernel, migrate.src, migrate.dst, migrate.npages, migrate.faultPage);
+  endFinalize(migrate);
+}
+
+/** The same for a driver in whose midst a search for races may let other threads go on. */
+export function* migrateVmaFinalizeTask(migrate: MigrateVma): Task<void> {
+  const { kernel } = migrate.vma!.mm;
+  if (!kernel.scheduler.preempts) return migrateVmaFinalize(migrate);
+  beginFinalize(migrate);
+  yield* finalizeSlowly(kernel, migrate.src, migrate.dst, migrate.npages, migrate.faultPage);
+  endFinalize(migrate);
+}
+
+function beginFinalize(migrate: MigrateVma): void {
+  const { kernel } = migrate.vma!.mm;
   const { events } = kernel;
   if (events.listening) {
     tellWords(kernel, migrate, migrate.src, migrate.dst, migrate.npages);
@@ -187,7 +203,10 @@ export function migrateVmaFinalize(migrate: MigrateVma): void {
     events.migratePhase(migrate, 'finalize', 'begin');
   }
   if (kernel.timing !== null) chargeFinalize(kernel, migrate.src, migrate.npages);
-  finalizePages(kernel, migrate.src, migrate.dst, migrate.npages, migrate.faultPage);
+}
+
+function endFinalize(migrate: MigrateVma): void {
+  const { events } = migrate.vma!.mm.kernel;
   if (!events.listening) return;
   events.migratePhase(migrate, 'finalize', 'end');
   const arrived = countArrived(migrate.src, migrate.dst, migrate.npages);

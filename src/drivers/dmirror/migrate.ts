@@ -14,7 +14,7 @@ import {
   MigrateVma,
   migratePfn,
   migratePfnPage,
-  migrateVmaFinalize,
+  migrateVmaFinalizeTask,
   migrateVmaPages,
   migrateVmaSetup,
 } from '../../core/migrate/index.ts';
@@ -46,7 +46,7 @@ export function migrateToDevice(file: DmirrorFile, start: Va, end: Va): Task<num
     if (!file.device.mended) yield* mapMigrated(file, args);
     const { scheduler } = file.mm.kernel;
     if (scheduler.preempts && scheduler.overtaken('dmirror: finalize', 0)) yield PREEMPT;
-    migrateVmaFinalize(args);
+    yield* migrateVmaFinalizeTask(args);
   });
 }
 
@@ -63,7 +63,7 @@ export function migrateToSystem(
     if (timing !== null) yield* file.device.moveTime(timing, 'toHost', copied);
     yield* migrateVmaPages(args);
     moved(countMovedPages(args.src, args.npages));
-    migrateVmaFinalize(args);
+    yield* migrateVmaFinalizeTask(args);
   });
 }
 
@@ -234,7 +234,7 @@ export function* migrateOneToRam(device: Dmirror, fault: DeviceFault): Task<numb
   const copied = copyToRam(args, mirror);
   if (kernel.timing !== null) yield* device.moveTime(kernel.timing, 'toHost', copied);
   yield* migrateVmaPages(args);
-  migrateVmaFinalize(args);
+  yield* migrateVmaFinalizeTask(args);
   return 0;
 }
 

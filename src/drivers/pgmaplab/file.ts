@@ -23,7 +23,7 @@ import {
   MIGRATE_PFN_WRITE,
   MigrateVma,
   migratePfnPage,
-  migrateVmaFinalize,
+  migrateVmaFinalizeTask,
   migrateVmaPages,
   migrateVmaSetup,
 } from '../../core/migrate/index.ts';
@@ -179,7 +179,7 @@ export class LabFile implements OpenFile {
       giveDestinations(kernel, src, dst, npages, to, options.skip ?? NOTHING_SKIPPED);
       yield* migrateVmaPages(args);
       const pages = this.#words(src, npages);
-      migrateVmaFinalize(args);
+      yield* migrateVmaFinalizeTask(args);
       return { ret, cpages, setup, pages };
     } finally {
       mm.mmapLock.unlockRead();

@@ -8,7 +8,7 @@ import {
   MigrateVma,
   migratePfn,
   migratePfnPage,
-  migrateVmaFinalize,
+  migrateVmaFinalizeTask,
   migrateVmaPages,
   migrateVmaSetup,
 } from '../../core/migrate/index.ts';
@@ -125,7 +125,7 @@ export class Lab implements DevPagemapOps {
     }
     yield* migrateVmaPages(args);
     if ((src[0]! & MIGRATE_PFN_MIGRATE) !== 0) this.#lastVa = 0;
-    migrateVmaFinalize(args);
+    yield* migrateVmaFinalizeTask(args);
     return 0;
   }
 }
