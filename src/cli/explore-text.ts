@@ -82,13 +82,19 @@ export function explorationLines(explored: Explored): string[] {
   return [
     colors.bold(`program ${subject.program}`),
     `  ${options.strategy}: ${ways.join(', ')}`,
-    ...sum.notes.map((note) => `  note: ${note}`),
+    ...notesOf(explored).map((note) => `  note: ${note}`),
     ...stories.flatMap((one) => failureLines(explored, one)),
     ...shortLines(explored),
     ...(sum.findings.length === 0 ? [`  ${nothingFound(explored)}`] : []),
     ...(sum.outcomes.length === 0 ? [] : outcomeLines(explored)),
     '',
   ];
+}
+
+function notesOf({ program, sum, options }: Explored): readonly string[] {
+  const hasThreads = program.steps.some(({ thread }) => thread !== null);
+  if (hasThreads || options.faults != null) return sum.notes;
+  return ['it has no parallel block: only what drivers do on their own has an order', ...sum.notes];
 }
 
 function nothingFound({ complete, interrupted, options }: Explored): string {
@@ -224,7 +230,7 @@ export function explorationJson(explored: Explored): object {
     seconds: Number(seconds.toFixed(3)),
     complete,
     interrupted,
-    notes: sum.notes,
+    notes: notesOf(explored),
     failures: [
       ...told.map(({ found, token, failure, story }) => ({
         ...failure,

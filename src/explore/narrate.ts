@@ -4,6 +4,7 @@ import type { FaultSite } from '../core/fault-plan.ts';
 import type { Thread } from '../core/sched/thread.ts';
 import { hex } from '../core/units.ts';
 import type { Listener, PointInfo } from './decider.ts';
+import { foldLoops } from './loops.ts';
 import { replay } from './run-once.ts';
 import type { RunLimits, Scenario, Schedule, Verdict } from './types.ts';
 
@@ -36,7 +37,12 @@ export function describeSchedule(
   const left = narrator.stretches.length - first.length - last.length;
   const gap = left === 0 ? [] : [`… and so on: ${left} times more another thread goes on …`];
   const width = Math.max(0, ...narrator.stretches.map(({ thread }) => thread.length));
-  const lines = [...linesOf(first, width), ...gap, ...linesOf(last, width), ...ends];
+  const story = [...linesOf(first, width), ...gap, ...linesOf(last, width)];
+  const lines = foldLoops(story, (loop, times) => [
+    ...loop,
+    `… and the same ${times - 1} times more …`,
+  ]);
+  lines.push(...ends);
   return { lines, mermaid: diagramOf([first, last], gap, verdict), verdict };
 }
 
@@ -199,14 +205,9 @@ function linesOf(stretches: readonly Stretch[], width: number): string[] {
 
 /** What is repeated is told once, with how often. */
 function shortened(notes: readonly string[]): string[] {
-  const short: string[] = [];
-  for (let i = 0; i < notes.length; ) {
-    let times = 1;
-    while (notes[i + times] === notes[i]) times++;
-    short.push(times === 1 ? notes[i]! : `${notes[i]} (${times} times)`);
-    i += times;
-  }
-  return short;
+  return foldLoops(notes, (loop, times) => [
+    loop.length === 1 ? `${loop[0]} (${times} times)` : `[${loop.join(', ')}] ${times} times`,
+  ]);
 }
 
 /** Notes of one box of a diagram; a long way is cut in the middle. */

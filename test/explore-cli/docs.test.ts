@@ -5,7 +5,6 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { FAULT_SITES } from '../../src/core/fault-plan.ts';
 import { hmmlab, ROOT } from '../program/cli.ts';
 
 const PAGE = readFileSync(join(ROOT, 'docs/explore.md'), 'utf8');
@@ -44,7 +43,6 @@ describe('docs/explore.md', () => {
     for (const [, flag] of flags) {
       if (!everywhere.includes(flag!)) expect(PAGE).toContain(`\`--${flag}`);
     }
-    expect(FAULT_SITES.map(({ site }) => site)).toEqual(expect.arrayContaining(['ram', 'copy']));
   });
 
   it('has an example of the library that runs', () => {

@@ -65,6 +65,7 @@ describe('hmmlab explore', () => {
     expect(programs[1]![2]).toBe('80');
     expect(all.stdout).toContain('found by schedule 1, the ordinary order; in short:');
     expect(all.stdout).toContain('  nothing found\n');
+    expect(all.stdout.match(/note: it has no parallel block/g)).toHaveLength(1);
     const command = againOf(all.stdout);
     expect(command.slice(0, 5)).toEqual(['run', FILES.all, '--program', 'wrong', '--schedule']);
     expect(hmmlab(command).status).toBe(1);

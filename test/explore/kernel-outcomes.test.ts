@@ -7,6 +7,7 @@ import {
   type OutcomeCase,
   outcomeCases,
   outcomesOf,
+  type Results,
   resultsText,
   startSearch,
 } from '../../bench/outcome-rows.ts';
@@ -89,8 +90,9 @@ describe('outcomes of a kernel on two CPUs', () => {
     const one = caseOf('device-vs-device');
     const found = outcomesOf(one, searched(one, {}));
     const freed = one.kernel.outcomes.filter((outcome) => outcome.freed !== undefined);
+    const wordOf = ({ r2 }: Results): string => String((r2 as { data?: unknown }).data);
     expect(freed).toHaveLength(1);
-    const sound = new Map([...found].filter(([, { results }]) => String(results.r2!.data) !== '0'));
+    const sound = new Map([...found].filter(([, { results }]) => wordOf(results) !== '0'));
     expect(missingOutcomes(one, sound)).toEqual(freed);
   });
 });

@@ -126,7 +126,7 @@ export function drawnLines(exhibit: Exhibit, scenario: Scenario, shrunk: Shrunk)
     '',
     ...fenced('mermaid', mermaid.trimEnd().split('\n')),
     '',
-    ...fenced('text', looped(lines.map(shortened), moreTimes).flatMap(wrapped)),
+    ...fenced('text', lines.flatMap(wrapped)),
     '',
     'To see it again:',
     '',
@@ -157,49 +157,6 @@ export function differences({ folder }: Exhibit): string[] {
     const other = mended![i]!;
     return line === other ? [] : [`- ${line}`, `+ ${other}`];
   });
-}
-
-const LOOP_PARTS_MAX = 16;
-const LOOP_TIMES_MIN = 3;
-
-/** What is repeated at once is told once, by way of `tell`. */
-function looped(
-  parts: readonly string[],
-  tell: (loop: readonly string[], times: number) => readonly string[],
-): string[] {
-  const told: string[] = [];
-  for (let i = 0; i < parts.length; ) {
-    let [length, times] = [1, 1];
-    for (let tried = 1; tried <= LOOP_PARTS_MAX && times < LOOP_TIMES_MIN; tried++) {
-      [length, times] = [tried, timesAt(parts, i, tried)];
-    }
-    if (times < LOOP_TIMES_MIN) told.push(parts[i++]!);
-    else {
-      told.push(...tell(parts.slice(i, i + length), times));
-      i += length * times;
-    }
-  }
-  return told;
-}
-
-/** How often the `length` parts from `start` on follow each other. */
-function timesAt(parts: readonly string[], start: number, length: number): number {
-  let end = start + length;
-  while (end < parts.length && parts[end] === parts[end - length]) end++;
-  return Math.floor((end - start) / length);
-}
-
-function moreTimes(loop: readonly string[], times: number): string[] {
-  return [...loop, `… and the same ${times - 1} times more …`];
-}
-
-/** A line without the loops of a thread that tries the same over and over. */
-function shortened(line: string): string {
-  const start = /^.*? \| |^.*? {2,}/.exec(line)?.[0].length ?? 0;
-  const tell = (loop: readonly string[], times: number): string[] => [
-    `[${loop.join(', ')}] ${times} times`,
-  ];
-  return line.slice(0, start) + looped(line.slice(start).split(', '), tell).join(', ');
 }
 
 /** A long line, broken at spaces, its rest below what comes after the name of the thread. */
