@@ -9,6 +9,7 @@ const config: ViteUserConfig = defineConfig({
     alias: [
       { find: /^hmmlab$/, replacement: door('src/index.ts') },
       { find: /^hmmlab\/testing$/, replacement: door('src/testing/index.ts') },
+      { find: /^hmmlab\/node$/, replacement: door('src/node/index.ts') },
     ],
   },
   test: {
