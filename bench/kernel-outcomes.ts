@@ -125,7 +125,7 @@ function printOutcomes({ one, found }: Row, own: boolean): void {
   print('|---|---|---|---|');
   for (const outcome of outcomes) {
     const { count, stalled, results, freed, exempt } = outcome;
-    const ours = sameOutcome(one, found, outcome)?.token ?? (exempt ? `exempt: ${exempt}` : 'no');
+    const ours = sameOutcome(found, outcome)?.token ?? (exempt ? `exempt: ${exempt}` : 'no');
     const note = freed === undefined ? '' : ` (${freed.join(' and ')}: freed memory)`;
     print(`| ${count} | ${stalled} | ${resultsText(results)}${note} | ${ours} |`);
   }

@@ -21,11 +21,11 @@ import { parsePrograms } from '../src/program/index.ts';
 const FOLDER = new URL('../test/recordings/outcomes/', import.meta.url);
 
 /** Causes of outcomes that the machine does not have. */
-export const EXEMPT = {
+export const EXEMPT: { readonly lru: string } = {
   lru:
     'pages new to a process wait in a batch of their CPU for the LRU lists, and the batch holds a ' +
     'reference on each while it is emptied; here pages are on their list at once',
-} as const;
+};
 
 /** The fields that an operation answers. */
 export type Result = Readonly<Record<string, unknown>>;
@@ -76,10 +76,9 @@ function outcomeCase(name: string): OutcomeCase {
  * Retries of one step that a search tells apart. The programs need five: a device that faults twice
  * for one page takes its mutex so often without reading or storing anything.
  */
-const RETRIES = 6;
 
 export function startSearch({ scenario }: OutcomeCase, options: SearchOptions): Search {
-  const all = { keepGoing: true, outcomes: true, retries: RETRIES } as const;
+  const all = { keepGoing: true, outcomes: true } as const;
   return explore(scenario, { ...all, strategy: 'exhaustive', ...options });
 }
 
@@ -116,42 +115,34 @@ function resultsOf(state: string, labels: readonly (string | null)[]): Results |
   return steps === labels.length ? results : null;
 }
 
-/** `without`: labels whose data is left out. */
-function canonical(results: Results, without: readonly string[] = []): string {
+function canonical(results: Results): string {
   const labels = Object.keys(results).sort();
   return JSON.stringify(
     labels.map((label) => {
-      const { data, ...rest } = results[label]!;
-      const fields = Object.keys(rest).sort();
-      const shown = without.includes(label) ? null : (data ?? null);
-      return [label, shown, fields.map((field) => [field, rest[field]])];
+      const fields = Object.entries(results[label]!);
+      return [label, fields.sort(([a], [b]) => (a < b ? -1 : 1))];
     }),
   );
 }
 
-/** The outcome of ours that is `outcome`, or null. */
+/** The outcome of ours that is `outcome`, or null. Freed memory reads as zeros here. */
 export function sameOutcome(
-  { kernel }: OutcomeCase,
   found: ReadonlyMap<string, OurOutcome>,
-  outcome: KernelOutcome,
+  { results, freed = [] }: KernelOutcome,
 ): OurOutcome | null {
-  const { freed, results } = outcome;
-  if (freed === undefined) return found.get(canonical(results)) ?? null;
-  // An outcome that the kernel shows without reading freed memory does not count as one with.
-  const sound = kernel.outcomes.filter((one) => one.freed === undefined);
-  const taken = new Set(sound.map((one) => canonical(one.results)));
-  const wanted = canonical(results, freed);
-  for (const [key, ours] of found) {
-    if (!taken.has(key) && canonical(ours.results, freed) === wanted) return ours;
+  const wanted: Record<string, Result> = { ...results };
+  for (const label of freed) {
+    const { data, ...rest } = results[label]! as { readonly data: readonly number[] };
+    wanted[label] = { ...rest, data: data.map(() => 0) };
   }
-  return null;
+  return found.get(canonical(wanted)) ?? null;
 }
 
 export function missingOutcomes(
   one: OutcomeCase,
   found: ReadonlyMap<string, OurOutcome>,
 ): KernelOutcome[] {
-  return one.kernel.outcomes.filter((outcome) => sameOutcome(one, found, outcome) === null);
+  return one.kernel.outcomes.filter((outcome) => sameOutcome(found, outcome) === null);
 }
 
 /** Outcomes of ours that the kernel never showed. */
@@ -160,7 +151,7 @@ export function ownOutcomes(
   found: ReadonlyMap<string, OurOutcome>,
 ): OurOutcome[] {
   const { outcomes } = one.kernel;
-  const shown = new Set(outcomes.map((outcome) => sameOutcome(one, found, outcome)));
+  const shown = new Set(outcomes.map((outcome) => sameOutcome(found, outcome)));
   return [...found.values()].filter((ours) => !shown.has(ours));
 }
 

@@ -46,6 +46,29 @@ export class Replay implements Chooser {
   }
 }
 
+/** The ordinary run the other way round: of the threads that can run the one spawned last goes. */
+export class LastFirst implements Chooser {
+  choose(
+    _position: number,
+    _count: number,
+    current: Thread | null,
+    others: readonly Thread[],
+  ): number {
+    let last = 0;
+    let lastId = current?.id ?? -1;
+    for (let i = 0; i < others.length; i++) {
+      if (others[i]!.id <= lastId) continue;
+      lastId = others[i]!.id;
+      last = current === null ? i : i + 1;
+    }
+    return last;
+  }
+
+  fails(): boolean {
+    return false;
+  }
+}
+
 /** Faults on purpose are rarer than switches, lest every run ends in them. */
 const FAULT_ONE_IN = 8;
 
@@ -72,20 +95,21 @@ export class RandomSwitches implements Chooser {
 
 /**
  * Probabilistic concurrency testing: every thread has a priority, the highest runs, and at
- * `depth` - 1 places whoever runs becomes the lowest. A bug that needs `depth` orderings among n
+ * `depth` - 1 places whoever runs falls below all that did not. In which order those stand who fell
+ * is drawn, too: it does not follow from who fell first. A bug that needs `depth` orderings among n
  * threads and k decisions is found with probability of at least 1 / (n k^(depth-1)).
  */
 export class Priorities implements Chooser {
   readonly #random: Random;
-  readonly #changes: ReadonlySet<number>;
+  /** By decision: the priority that whoever runs gets there, below those that are drawn. */
+  readonly #changes: ReadonlyMap<number, number>;
   readonly #priorities: Map<number, number> = new Map();
-  #lowest = 0;
 
-  /** @param decisions how many decisions a run has, about */
+  /** @param decisions how many decisions a run has at most, about */
   constructor(random: Random, depth: number, decisions: number) {
     this.#random = random;
-    const changes: Set<number> = new Set();
-    for (let i = 1; i < depth; i++) changes.add(random.below(Math.max(1, decisions)));
+    const changes: Map<number, number> = new Map();
+    for (let i = 1; i < depth; i++) changes.set(random.below(Math.max(1, decisions)), -i);
     this.#changes = changes;
   }
 
@@ -96,9 +120,8 @@ export class Priorities implements Chooser {
     others: readonly Thread[],
   ): number {
     const first = current === null ? 0 : 1;
-    if (current !== null && this.#changes.has(position)) {
-      this.#priorities.set(current.id, --this.#lowest);
-    }
+    const change = this.#changes.get(position);
+    if (current !== null && change !== undefined) this.#priorities.set(current.id, change);
     let best = 0;
     let bestPriority = this.#priorityOf(current ?? others[0]!);
     for (let i = 1; i < count; i++) {
@@ -135,7 +158,7 @@ export interface DrawnRun {
 const RATES: readonly number[] = [2, 3, 6, 12];
 
 /**
- * @param decisions how many decisions the ordinary run has
+ * @param decisions how many decisions a run has at most, about
  * @param depth of PCT
  */
 export function drawRun(

@@ -238,8 +238,10 @@ export class Decider implements Explorer, FaultPlan, RunContext {
   ): Thread {
     const tail = this.#tail!;
     if (this.#last !== null && this.#last.state === 'done') tail.progress();
-    if (current !== null) {
-      const livelock = tail.pass(current, point, local);
+    // Who only ever lets others go first stands at no point, and gets nowhere all the same.
+    const passing = current ?? this.#last;
+    if (passing !== null && passing.state !== 'done') {
+      const livelock = tail.pass(passing, current === null ? 'waiting' : point, local);
       if (livelock !== null) throw this.#stop(livelock);
     }
     return tail.turn(current ?? this.#last, current, others);

@@ -13,8 +13,10 @@ import type { Mutex, RwSemaphore } from '../core/sched/locks.ts';
 import type { StateHash } from '../core/state-hash.ts';
 import { NO_PAGE, type Page } from '../core/units.ts';
 
-/** Null, or which driver does not tell its state, so that equal states cannot be recognised. */
+/** Null, or why equal states cannot be recognised: a driver does not tell its state. */
 export function withoutFingerprint(machine: Machine): string | null {
+  // Who is ready when is a matter of hours and queues, of which nothing is told.
+  if (machine.kernel.timing !== null) return 'time passes';
   const silent = machine.drivers.filter((driver) => driver.fingerprint === undefined);
   if (silent.length === 0) return null;
   const names = silent.map(({ name }) => name).join(' and ');
@@ -29,6 +31,12 @@ export function addMachine(machine: Machine, hash: StateHash, exactSequences: bo
   addDevicePages(machine, hash);
   for (const lock of scheduler.locks ?? []) addLock(lock, hash);
   for (const driver of machine.drivers) driver.fingerprint?.(hash);
+  // Not what time it is, but who pauses for how long yet: that is the order in which they go on.
+  for (const { id, state, dueNs } of scheduler.threads) {
+    if (state !== 'delayed') continue;
+    hash.add(id);
+    hash.add(dueNs - scheduler.nowNs);
+  }
 }
 
 function addSpace(mm: Mm, hash: StateHash, exactSequences: boolean): void {
@@ -116,18 +124,20 @@ function addPage(kernel: Machine['kernel'], page: Page, hash: StateHash): void {
   hash.add(pages.mapping[page]!);
   hash.add(pages.index[page]!);
   hash.add(pages.driverData[page]!);
-  hash.add(contentsOf(frames.view(pages.frame[page]!)));
+  addContents(frames.view(pages.frame[page]!), hash);
 }
 
 /** Most words are zero, and cost nothing but a look. */
-function contentsOf(words: Uint32Array | null): number {
-  if (words === null) return 0;
-  let sum = 0;
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i]!;
-    if (word !== 0) sum = Math.imul(sum ^ word ^ (i << 17), 0x85ebca6b) + (sum >>> 15) + i;
+function addContents(words: Uint32Array | null, hash: StateHash): void {
+  if (words !== null) {
+    for (let i = 0; i < words.length; i++) {
+      const word = words[i]!;
+      if (word === 0) continue;
+      hash.add(i);
+      hash.add(word | 0);
+    }
   }
-  return sum | 0;
+  hash.add(-1);
 }
 
 function addLock(lock: Mutex | RwSemaphore, hash: StateHash): void {

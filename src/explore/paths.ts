@@ -21,8 +21,10 @@ export class Paths {
   readonly #retries: number;
   /** Those that were seen, by number. */
   readonly #threads: Thread[] = [];
-  /** Since a thread made progress last: its path after each time at a point, by the point. */
+  /** Since a thread made progress last: its path after each step from point to point. */
   readonly #visits: Map<Thread, Map<number, number[]>> = new Map();
+  /** The point that a thread came from, with what it carried there. */
+  readonly #from: Map<Thread, number> = new Map();
   /** What threads sleep on, as far as that is in their paths. */
   readonly #asleep: Map<Thread, WaitQueue> = new Map();
   /** Those that may have the number of a notifier's sequence in hand. */
@@ -104,7 +106,10 @@ export class Paths {
 
   #pass(thread: Thread, digest: number, local: number): void {
     const visits = this.#visits.get(thread)!;
-    const key = this.#mixed(0, digest, local);
+    // By where it came from: one round may pass a lock several times.
+    const at = this.#mixed(0, digest, local);
+    const key = this.#mixed(this.#from.get(thread) ?? 0, at, 0);
+    this.#from.set(thread, at);
     let paths = visits.get(key);
     if (paths === undefined) {
       paths = [];

@@ -1,5 +1,5 @@
 /** Schedules drawn at random: schedule i depends on the seed and on i alone. */
-import { drawRun } from './chooser.ts';
+import { type Chooser, drawRun, LastFirst, Replay } from './chooser.ts';
 import { Findings } from './findings.ts';
 import { deciderOf, runOnce, scheduleOf } from './run-once.ts';
 import { selfCheck } from './self-check.ts';
@@ -27,7 +27,7 @@ export class RandomSearch implements Search {
   readonly #base: Schedule;
   readonly #findings: Findings;
   readonly #end: number;
-  /** Decisions of the ordinary run; -1 until it was run. */
+  /** How many a run has at most, about; -1 until that was looked at. */
   #decisions = -1;
   #next: number;
   #runs = 0;
@@ -81,8 +81,16 @@ export class RandomSearch implements Search {
     }
   }
 
+  /**
+   * Of one thread running alone nothing is decided. In the ordinary run that is the last one, so
+   * its steps are counted in a run in which it goes first.
+   */
   #countDecisions(): number {
-    const decider = deciderOf(this.#base, this.#options);
+    return this.#decisionsOf(new Replay([])) + this.#decisionsOf(new LastFirst());
+  }
+
+  #decisionsOf(chooser: Chooser): number {
+    const decider = deciderOf(this.#base, { ...this.#options, chooser });
     runOnce(this.scenario, decider);
     return decider.taken.length;
   }

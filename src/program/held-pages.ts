@@ -48,7 +48,7 @@ export class HeldPages implements Driver {
    * -EFAULT where there is none.
    */
   *lock(proc: Process, va: Va): Task<number> {
-    const { pages } = this.#machine.kernel;
+    const { pages, scheduler } = this.#machine.kernel;
     for (;;) {
       const page = this.#machine.pageAt(proc, va);
       if (page === null || page === NO_PAGE) return -EFAULT;
@@ -63,6 +63,8 @@ export class HeldPages implements Driver {
       // It may have moved while this waited.
       if (this.#machine.pageAt(proc, va) === page) {
         this.#locked.push({ pid: proc.pid, va, page });
+        // Somebody else has it from here on: what this thread takes next is not taken under it.
+        if (scheduler.lockOrder !== null) scheduler.current.held.pop();
         this.#present();
         return 0;
       }

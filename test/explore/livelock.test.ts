@@ -1,6 +1,8 @@
 // Nobody gets anywhere: everybody's fault, or only an unfair schedule's.
 
 import { describe, expect, it } from 'vitest';
+import { Scheduler } from '../../src/core/sched/scheduler.ts';
+import { RESCHEDULE, type Task } from '../../src/core/sched/task.ts';
 import { replay } from '../../src/explore/run-once.ts';
 import { explore } from '../../src/explore/search.ts';
 import { ORDINARY } from '../../src/explore/token.ts';
@@ -57,6 +59,25 @@ describe('livelock', () => {
     expect(replay(scenario, { ...ORDINARY, lockstep: 0 }, limits).failures[0]?.kind).toBe(
       'livelock',
     );
+  });
+
+  it('is also that all only ever let others go first', () => {
+    function* politely(): Task<void> {
+      while (true) yield RESCHEDULE;
+    }
+    const scenario: Scenario = {
+      ...toyScenario(mutual),
+      execute(run) {
+        const scheduler = new Scheduler({ explorer: run.explorer });
+        for (const name of ['T0', 'T1']) scheduler.spawn(name, politely());
+        scheduler.runAll();
+        return { failures: [], state: '', points: run.points };
+      },
+    };
+    expect(replay(scenario, ORDINARY, limits).failures[0]).toMatchObject({
+      kind: 'livelock',
+      message: 'nobody gets anywhere: T0 and T1 repeat the same',
+    });
   });
 
   it('of one thread alone is found', () => {

@@ -36,6 +36,15 @@ describe('exhaustive search of programs', () => {
     expect(saved).toBeGreaterThan(100);
   });
 
+  it('counts rounds of faults, not how often they pass a lock', () => {
+    // A device read that faults twice takes mmap_lock more than three times.
+    const scenario = scenarioOf(raceOf(34, [2, 1]));
+    const few = searched(scenario, ALL);
+    const states = endings(few);
+    expect(states.some((state) => state.includes('"faults":2'))).toBe(true);
+    expect(states).toEqual(endings(searched(scenario, { ...ALL, retries: 8 })));
+  });
+
   it('ends where threads could go round in circles for ever', () => {
     const scenario = scenarioOf(`${MACHINE}
 program two-faults

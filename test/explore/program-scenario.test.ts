@@ -123,6 +123,29 @@ end
   });
 });
 
+describe('a page that somebody locks on purpose', () => {
+  it('is in no order with the locks of the thread whose line says so', () => {
+    const scenario = scenarioOf(`${MACHINE}
+program held
+mmap 0 2 anon rw
+cpu_write 0 0 2 1
+exclusive 0 0 0 1
+parallel
+thread A
+page_lock 0 1
+cpu_read 0 0 1
+thread B
+page_unlock 0 1
+cpu_read 0 0 1
+join
+end
+`);
+    const search = searched(scenario, { strategy: 'exhaustive', keepGoing: true });
+    expect(search.complete).toBe(true);
+    expect(search.findings).toEqual([]);
+  });
+});
+
 describe('every run', () => {
   it('of random races is deterministic, listened to or not', () => {
     for (let seed = 0; seed < 12; seed++) {

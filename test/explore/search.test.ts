@@ -1,11 +1,13 @@
 // Searching schedules, on machines so small that every schedule is known.
 
 import { describe, expect, it } from 'vitest';
+import { Scheduler } from '../../src/core/sched/scheduler.ts';
+import { PREEMPT, type Task } from '../../src/core/sched/task.ts';
 import { replay } from '../../src/explore/run-once.ts';
 import { explore } from '../../src/explore/search.ts';
 import { parseToken } from '../../src/explore/token.ts';
 import type { Scenario, Search, SearchOptions } from '../../src/explore/types.ts';
-import { EMBRACE, lostUpdate, toyScenario } from './toy.ts';
+import { EMBRACE, lostUpdate, type ToyOp, toyScenario } from './toy.ts';
 
 function searched(scenario: Scenario, options: SearchOptions): Search {
   const search = explore(scenario, options);
@@ -98,31 +100,81 @@ describe('random schedules', () => {
 });
 
 describe('PCT', () => {
-  it('finds a bug of two orderings among many decisions soon, where random switching does not', () => {
-    // T0 must be overtaken after its first step, and T1 must get through all of its own.
-    const busy = Array.from({ length: 40 }, () => ({ op: 'add', to: 1, value: 1 }) as const);
-    const toy = {
-      name: 'needle',
-      threads: [
-        [
-          { op: 'add', to: 0, value: 1 } as const,
-          { op: 'load', from: 1, to: 0 } as const,
-          { op: 'store', to: 2, from: 0 } as const,
-        ],
-        [
-          ...busy,
-          { op: 'add', to: 0, value: 9 } as const,
-          { op: 'store', to: 1, from: 0 } as const,
-        ],
-      ],
-      wrong: (variables: readonly number[]) => (variables[2] === 9 ? 'the needle' : null),
+  const busy = (count: number): ToyOp[] =>
+    Array.from({ length: count }, () => ({ op: 'add', to: 1, value: 1 }));
+  /** T0 must be overtaken after its first step, and T1 must get through all of its own. */
+  const early: readonly (readonly ToyOp[])[] = [
+    [
+      { op: 'add', to: 0, value: 1 },
+      { op: 'load', from: 1, to: 0 },
+      { op: 'store', to: 2, from: 0 },
+    ],
+    [...busy(40), { op: 'add', to: 0, value: 9 }, { op: 'store', to: 1, from: 0 }],
+  ];
+  /** T1 must be overtaken in the middle, which it comes to only if it goes before T0. */
+  const late: readonly (readonly ToyOp[])[] = [
+    [
+      { op: 'load', from: 0, to: 0 },
+      { op: 'store', to: 2, from: 0 },
+    ],
+    [
+      ...busy(30),
+      { op: 'add', to: 0, value: 9 },
+      { op: 'store', to: 0, from: 0 },
+      { op: 'add', to: 0, value: -9 },
+      { op: 'store', to: 0, from: 0 },
+      ...busy(30),
+    ],
+  ];
+
+  it.each([
+    ['early', early],
+    ['late', late],
+  ])(
+    'finds a bug of two orderings soon, where random switching often does not: %s',
+    (name, threads) => {
+      const wrong = (variables: readonly number[]): string | null =>
+        variables[2] === 9 ? 'the needle' : null;
+      const scenario = toyScenario({ name, threads, wrong });
+      const found = (strategy: 'pct' | 'random'): number => {
+        let count = 0;
+        for (let seed = 1; seed <= 20; seed++) {
+          const options = { strategy, seed, depth: 2, schedules: 200 } as const;
+          count += searched(scenario, options).findings.length;
+        }
+        return count;
+      };
+      expect(found('pct')).toBe(20);
+      expect(found('random')).toBeLessThan(15);
+    },
+  );
+
+  it('lets who fell last go on before who fell first, too', () => {
+    const scenario: Scenario = {
+      name: 'three',
+      identity: 'three',
+      operations: 0,
+      cannotPrune: null,
+      execute(run) {
+        const scheduler = new Scheduler({ explorer: run.explorer });
+        const log: string[] = [];
+        for (const name of ['A', 'B', 'C']) scheduler.spawn(name, twice(scheduler, name, log));
+        scheduler.runAll();
+        return { failures: [], state: log.join(' '), points: run.points };
+      },
     };
-    const scenario = toyScenario(toy);
-    const { findings } = searched(scenario, { strategy: 'pct', depth: 2, schedules: 200 });
-    expect(findings[0]?.failure.message).toBe('the needle');
-    expect(findings[0]!.index).toBeLessThan(20);
+    const options = { strategy: 'pct', depth: 3, schedules: 1_000, outcomes: true } as const;
+    const states = searched(scenario, options).outcomes.map(({ state }) => state);
+    expect(states).toContain('A B C C B A');
+    expect(states).toContain('A B C C A B');
   });
 });
+
+function* twice(scheduler: Scheduler, name: string, log: string[]): Task<void> {
+  log.push(name);
+  if (scheduler.overtaken('half way', 0)) yield PREEMPT;
+  log.push(name);
+}
 
 describe('the self-check', () => {
   it('tells the first difference between two runs of the same schedule', () => {

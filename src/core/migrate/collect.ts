@@ -51,10 +51,12 @@ export function* collect(migrate: MigrateVma, vma: Vma): Task<void> {
     const leaf = mm.pageTable.leaf(vpn);
     const index = leafIndex(vpn);
     if (leaf === null) collectHole(migrate, end - vpn, holes);
-    else if (scheduler.preempts && !era.flushesTlbUnderLock) {
+    else if (scheduler.preempts) {
       const stale = translationsOf(leaf, index, vpn, end);
       collectLeaf(migrate, era, mm.pages, leaf, index, index + end - vpn, holes);
-      yield* flushLate(mm, stale);
+      const flushes = isAnyGone(stale, leaf);
+      if (!era.flushesTlbUnderLock) yield* flushLate(mm, stale);
+      if (flushes) mm.flushTlb(vpn, end);
     } else collectLeaf(migrate, era, mm.pages, leaf, index, index + end - vpn, holes);
     vpn = end;
   }
@@ -71,6 +73,14 @@ function translationsOf(leaf: Leaf, index: number, vpn: Vpn, end: Vpn): Map<Vpn,
     found.set(vpn + i, { page, writable: (bits & PTE_WRITE) !== 0, concurrent: false });
   }
   return found;
+}
+
+/** Some entry of these was taken: then the TLBs are flushed, and of the whole range. */
+function isAnyGone(translations: ReadonlyMap<Vpn, StaleTranslation>, leaf: Leaf): boolean {
+  for (const vpn of translations.keys()) {
+    if (leaf.kind(leafIndex(vpn)) !== PTE_PRESENT) return true;
+  }
+  return false;
 }
 
 /**

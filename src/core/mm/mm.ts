@@ -67,6 +67,15 @@ export class Mm {
     return va / this.pageSize;
   }
 
+  /** No CPU uses a translation of [first, end) any more that is gone: flush_tlb_range. */
+  flushTlb(first: Vpn, end: Vpn): void {
+    for (const translations of this.staleTlb) {
+      for (const vpn of translations.keys()) {
+        if (vpn >= first && vpn < end) translations.delete(vpn);
+      }
+    }
+  }
+
   va(vpn: Vpn): Va {
     return vpn * this.pageSize;
   }

@@ -335,7 +335,8 @@ export class Scheduler {
     if (wait instanceof Delay) {
       thread.state = 'delayed';
       if (this.accounts !== null) this.#noteWait(thread, wait);
-      this.#timers.push(this.nowNs + wait.ns, thread);
+      thread.dueNs = this.nowNs + wait.ns;
+      this.#timers.push(thread.dueNs, thread);
     } else if (wait === RESCHEDULE || wait === PREEMPT) {
       this.#runnable.push(thread);
     } else {

@@ -25,6 +25,8 @@ export class Thread {
   readonly held: Holding[];
   /** Virtual time it has spent on work and not yet waited for, in nanoseconds. */
   owedNs: number;
+  /** While `state` is `delayed`: when it goes on, in virtual time. */
+  dueNs: number;
   /** Where time is accounted: since when it waits, why, and for what. */
   waitStartNs: number;
   waitReason: WaitReason;
@@ -43,6 +45,7 @@ export class Thread {
     this.path = 0;
     this.held = [];
     this.owedNs = 0;
+    this.dueNs = 0;
     this.waitStartNs = 0;
     this.waitReason = 'other';
     this.waitLabel = '';
