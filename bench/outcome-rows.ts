@@ -72,11 +72,6 @@ function outcomeCase(name: string): OutcomeCase {
   return { kernel, scenario, labels: program.steps.map(({ label }) => label) };
 }
 
-/**
- * Retries of one step that a search tells apart. The programs need five: a device that faults twice
- * for one page takes its mutex so often without reading or storing anything.
- */
-
 export function startSearch({ scenario }: OutcomeCase, options: SearchOptions): Search {
   const all = { keepGoing: true, outcomes: true } as const;
   return explore(scenario, { ...all, strategy: 'exhaustive', ...options });
