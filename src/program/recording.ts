@@ -105,7 +105,11 @@ class RecordingParser {
     const names = [...KERNELS.keys()];
     const expected = `{"kernel":"NAME"}, where NAME is ${orList(names)}`;
     if (line === undefined) return this.#fail(1, expected, 'an empty file');
-    const { kernel } = this.#object(line);
+    const { kernel, rules } = this.#object(line);
+    // No kernel has them: such answers are ours, given under rules of somebody's own.
+    if (rules !== undefined) {
+      return this.#fail(line.number, 'a kernel without rules of its own', quoted(line.text));
+    }
     if (typeof kernel === 'string' && KERNELS.has(kernel)) return kernel;
     return this.#fail(line.number, expected, quoted(line.text));
   }

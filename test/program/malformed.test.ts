@@ -365,6 +365,11 @@ function recorded(...lines: readonly string[]): string {
 const RECORDING: readonly Case[] = [
   ['nothing', '', `1: expected ${KERNEL}; found an empty file`],
   ['no kernel', '{"program":"a"}\n', `1: expected ${KERNEL}; found "{"program":"a"}"`],
+  [
+    'rules of its own',
+    '{"kernel":"6.1","rules":{}}\n',
+    '1: expected a kernel without rules of its own; found "{"kernel":"6.1","rules":{}}"',
+  ],
   ['an unknown kernel', '{"kernel":"4.4"}\n', `1: expected ${KERNEL}; found "{"kernel":"4.4"}"`],
   [
     'a kernel that is a number',
