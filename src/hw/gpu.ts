@@ -132,6 +132,11 @@ export class Gpu {
     return instance;
   }
 
+  /** The instance is one of this GPU and was not destroyed. */
+  hasInstance(instance: GpuInstance): boolean {
+    return this.#instances.get(instance.inst) === instance;
+  }
+
   /** Takes the channel away; accesses of it that wait end with GPU_CANCELLED. */
   destroyInstance(instance: GpuInstance): void {
     if (this.#instances.get(instance.inst) !== instance) {

@@ -374,7 +374,8 @@ export class Nouveau implements Driver, Owner {
   *partChannel(channel: Channel): Task<void> {
     const { svm, gpu } = this.#made;
     if (svm !== null) yield* svm.part(channel.instance);
-    gpu.destroyInstance(channel.instance);
+    // Hung up and revived at once, it is taken away by whoever comes first.
+    if (gpu.hasInstance(channel.instance)) gpu.destroyInstance(channel.instance);
   }
 
   /** A file was closed. */

@@ -3,6 +3,7 @@ import type { OpenFile } from '../../core/driver.ts';
 import { EBUSY, EINVAL, EIO, ENODEV, ENOMEM, ENOSYS } from '../../core/errno.ts';
 import type { Mm } from '../../core/mm/mm.ts';
 import type { Process } from '../../core/process.ts';
+import { Mutex } from '../../core/sched/locks.ts';
 import type { Task } from '../../core/sched/task.ts';
 import type { Va } from '../../core/units.ts';
 import { GPU_CANCELLED, type GpuAccess, type GpuResult } from '../../hw/gpu.ts';
@@ -43,9 +44,12 @@ export class NouveauFile implements OpenFile {
   #svmm: Svmm | null = null;
   #channel: Channel | null = null;
   #closed = false;
+  /** Held by who puts a new channel in the place of one that died. */
+  readonly #revival: Mutex;
 
   /** Use `Nouveau.open`. */
   constructor(device: Nouveau, proc: Process) {
+    this.#revival = new Mutex(proc.machine.scheduler, `revival of a channel of ${device.name}`);
     this.device = device;
     this.process = proc;
     this.mm = proc.mm;
@@ -121,9 +125,22 @@ export class NouveauFile implements OpenFile {
     const old = this.#channel;
     if (svm === null || svmm === null || old === null || this.#closed) return false;
     if (!old.instance.dead) return true;
-    yield* this.device.partChannel(old);
-    this.#channel = yield* this.#newChannel(svm, svmm);
-    return true;
+    if (!this.#revival.tryLock()) yield* this.#revival.lock();
+    try {
+      // Another thread may have done it, or the channel hung up, while this one waited.
+      const dead = this.#channel;
+      if (dead === null || !dead.instance.dead) return dead !== null;
+      yield* this.device.partChannel(dead);
+      const fresh = yield* this.#newChannel(svm, svmm);
+      if (this.#channel === dead) {
+        this.#channel = fresh;
+        return true;
+      }
+      yield* this.device.partChannel(fresh);
+      return false;
+    } finally {
+      this.#revival.unlock();
+    }
   }
 
   close(): void {
