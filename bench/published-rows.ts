@@ -32,6 +32,11 @@ function figure(value: number): string {
   return String(Number(value.toPrecision(3)));
 }
 
+/** So much of `mib` MiB, and at least one: whole MiB, which every size of page divides. */
+function part(mib: number, scale: number): number {
+  return Math.ceil(mib * scale) * MiB;
+}
+
 /** @param scale how much of the full work is done: 1 in the bench, less in a test */
 export function* publishedRows(scale = 1): Generator<Row, void, undefined> {
   yield farFault();
@@ -69,7 +74,7 @@ const PUBLISHED_RECORDS = 31_774;
 function* onDemand(scale: number): Generator<Row, void, undefined> {
   const timing = timingOf('pcie3-gtx1080');
   const source = 'pascal-um-benchmark, GTX 1080 on PCIe 3.0';
-  const bytes = 64 * MiB * scale;
+  const bytes = part(64, scale);
   for (const pageSize of [4 * KiB, 64 * KiB]) {
     const lab = new Lab({ timing, bytes, pageSize });
     const ns = lab.stream('read');
@@ -112,27 +117,30 @@ function* onDemand(scale: number): Generator<Row, void, undefined> {
     claim: 'prefetched over on demand',
     published: `${figure(242 / 8.2)} x`,
     ours: `${figure(gain)} x`,
-    verdict: near(gain, 242 / 8.2) === 'in range' ? 'in range' : gain > 5 ? 'direction' : 'differs',
-    note: 'pages of 64 KiB',
+    // Both of its parts are too fast, so that the ratio may be close says little.
+    verdict: gain > 5 ? 'direction' : 'differs',
+    note: 'pages of 64 KiB; both rates differ from the published ones, so a close ratio is chance',
     source,
   };
 }
 
 // Links ------------------------------------------------------------------------------------------
 
+const RAW = 'vendor, raw';
+
 const LINKS: readonly (readonly [SpecName, string, number, number, string])[] = [
   ['pcie3-gtx1080', 'PCIe 3.0 x16', 12, 12, 'commonly achieved'],
   ['pcie4', 'PCIe 4.0 x16', 25, 25, 'commonly achieved'],
   ['pcie5', 'PCIe 5.0 x16', 50, 50, 'commonly achieved'],
-  ['nvlink2-v100', 'NVLink 2', 150, 150, 'vendor, raw'],
-  ['nvlink3-a100', 'NVLink 3', 300, 300, 'vendor, raw'],
-  ['nvlink4-h100', 'NVLink 4', 450, 450, 'vendor, raw'],
+  ['nvlink2-v100', 'NVLink 2', 150, 150, RAW],
+  ['nvlink3-a100', 'NVLink 3', 300, 300, RAW],
+  ['nvlink4-h100', 'NVLink 4', 450, 450, RAW],
   ['c2c-gh200', 'NVLink-C2C', 375, 297, 'Schieffer et al., arXiv 2407.07850'],
 ];
 
 function* linkRows(scale: number): Generator<Row, void, undefined> {
   for (const [spec, name, down, up, source] of LINKS) {
-    const bytes = 64 * MiB * scale;
+    const bytes = part(64, scale);
     const lab = new Lab({ timing: timingOf(spec), bytes, pageSize: 64 * KiB, faultEntries: 2048 });
     // The faults are over after the first time.
     lab.stream('write');
@@ -147,7 +155,10 @@ function* linkRows(scale: number): Generator<Row, void, undefined> {
       note:
         spec === 'c2c-gh200'
           ? 'the measured bandwidth is what the specification says, so this had to come out'
-          : 'to the GPU / to the host; from the raw rate, packets and headers',
+          : source === RAW
+            ? 'to the GPU / to the host; the published rate is what the specification begins from, ' +
+              'so only packets and headers lie between'
+            : 'to the GPU / to the host; from the raw rate, packets and headers',
       source,
     };
   }
@@ -165,7 +176,7 @@ function* serviceRates(scale: number): Generator<Row, void, undefined> {
   let ns = 0;
   for (let i = 0; i < migrations; i++) ns += lab.bind(i * pagesEach, pagesEach);
   const down = rate(bytes, ns);
-  const homePages = Math.floor((62e6 / 4096) * scale);
+  const homePages = Math.ceil((62e6 / 4096) * scale);
   const home = rate(homePages * 4096, lab.touch(homePages));
   const why = 'whole drivers are compared, not links; ';
   yield {
@@ -193,7 +204,7 @@ function* withoutMigration(scale: number): Generator<Row, void, undefined> {
   const devices = base.devices.map((device) => ({ ...device, memoryBytesPerSecond: 8e12 }));
   const timing: Timing = { ...base, devices };
   const source = 'projectchrono/chrono#807, MI350X';
-  const bytes = 64 * MiB * scale;
+  const bytes = part(64, scale);
   // Before v5.12 what the GPU may write it may also change atomically, wherever that is.
   const era = 'v5.10';
   const options = { timing, bytes, pageSize: 64 * KiB, era, faultEntries: 2048 } as const;
@@ -232,7 +243,7 @@ function* withoutMigration(scale: number): Generator<Row, void, undefined> {
 
 function batches(scale: number): Row {
   const timing = timingOf('pcie3-gtx1080');
-  const bytes = 16 * MiB * scale;
+  const bytes = part(16, scale);
   const sizes = [16, 32, 64, 128, 256];
   const times = sizes.map((faultEntries) =>
     new Lab({ timing, bytes, faultEntries }).stream('read'),
@@ -250,12 +261,17 @@ function batches(scale: number): Row {
 }
 
 function fasterLink(scale: number): Row {
-  const bytes = 16 * MiB * scale;
-  const [slow, fast] = (['pcie3-gtx1080', 'nvlink4-h100'] as const).map((spec) =>
-    new Lab({ timing: timingOf(spec), bytes }).stream('read'),
+  const bytes = part(16, scale);
+  // Nothing but the link is another.
+  const slow = timingOf('pcie3-gtx1080');
+  const { links } = timingOf('nvlink4-h100');
+  const link = links[0]!;
+  const devices = slow.devices.map((device) => ({ ...device, link: link.name }));
+  const [before, after] = [slow, { ...slow, links, devices }].map((timing) =>
+    new Lab({ timing, bytes }).stream('read'),
   );
-  const gain = slow! / fast!;
-  const wire = 450 / 15.754;
+  const gain = before! / after!;
+  const wire = link.toDevice.bytesPerSecond / slow.links[0]!.toDevice.bytesPerSecond;
   return {
     claim: 'a faster link for on-demand paging',
     published: 'helps less than expected',
@@ -267,7 +283,7 @@ function fasterLink(scale: number): Row {
 }
 
 function hostShare(scale: number): Row {
-  const lab = new Lab({ timing: timingOf('pcie3-gtx1080'), bytes: 16 * MiB * scale });
+  const lab = new Lab({ timing: timingOf('pcie3-gtx1080'), bytes: part(16, scale) });
   const workNs = (): number => {
     const accounts = lab.machine.scheduler.accounts!.entries;
     const own = accounts.filter(({ thread, reason }) => thread === 'caller' && reason === 'work');
@@ -288,7 +304,7 @@ function hostShare(scale: number): Row {
 
 function oversubscription(scale: number): Row {
   const timing = timingOf('pcie3-gtx1080');
-  const vramBytes = 32 * MiB * scale;
+  const vramBytes = part(32, scale);
   const perByte = [1, 1.25, 1.5].map((factor) => {
     const bytes = vramBytes * factor;
     const lab = new Lab({ timing, bytes, vramBytes, pageSize: 64 * KiB, faultEntries: 2048 });

@@ -36,6 +36,8 @@ interface Operation {
   readonly span: number | undefined;
   /** When its last byte arrives; known once it is under way. */
   doneNs: number;
+  /** Its last byte is no longer the engine's, and only latency is to come. */
+  left: boolean;
 }
 
 export class CopyEngine {
@@ -138,7 +140,7 @@ export class CopyEngine {
       return 0;
     }
     const { scheduler } = this.#kernel;
-    this.#queue.push({ to, from, span: scheduler.current.spans.at(-1), doneNs: 0 });
+    this.#queue.push({ to, from, span: scheduler.current.spans.at(-1), doneNs: 0, left: false });
     if (this.#enginesBusy < Math.max(1, this.#time?.timing.copyEngines ?? 1)) {
       this.#enginesBusy++;
       scheduler.spawn(this.name, this.#work());
@@ -160,25 +162,30 @@ export class CopyEngine {
           this.#complete();
           continue;
         }
-        if (!this.#arriving) {
-          this.#arriving = true;
-          scheduler.spawn(`${this.name}: arrivals`, this.#arrive());
-        }
         const busyNs = leavesNs - scheduler.nowNs;
         if (busyNs > 0) yield new Delay(busyNs, 'link', this.name);
+        this.#expect(operation);
       }
     } finally {
       this.#enginesBusy--;
     }
   }
 
-  /** Completes what is under way, one operation after the other. */
+  /** All of an operation has left. */
+  #expect(operation: Operation): void {
+    operation.left = true;
+    if (this.#arriving || this.#underWay[0]?.left !== true) return;
+    this.#arriving = true;
+    this.#kernel.scheduler.spawn(`${this.name}: arrivals`, this.#arrive());
+  }
+
+  /** Completes what has left, one after the other. Until then time is an engine's. */
   *#arrive(): Task<void> {
     const { scheduler } = this.#kernel;
     try {
-      while (this.#underWay.length > 0) {
-        const leftNs = this.#underWay[0]!.doneNs - scheduler.nowNs;
-        if (leftNs > 0) yield new Delay(leftNs, 'link', this.name);
+      while (this.#underWay[0]?.left === true) {
+        const latencyNs = this.#underWay[0].doneNs - scheduler.nowNs;
+        if (latencyNs > 0) yield new Delay(latencyNs, 'link', this.name);
         this.#complete();
       }
     } finally {
@@ -201,7 +208,9 @@ export class CopyEngine {
     let leavesNs = nowNs;
     const toOwn = pages.isZoneDevice(to);
     const fromOwn = from === null || pages.isZoneDevice(from);
-    if (toOwn || fromOwn) leavesNs = time.memory.send(nowNs, pageSize);
+    // Within the device a page is read and written.
+    const ownBytes = (toOwn && from !== null && fromOwn ? 2 : 1) * pageSize;
+    if (toOwn || fromOwn) leavesNs = time.memory.send(nowNs, ownBytes);
     const { link } = time;
     if (link === null) return leavesNs;
     if (!fromOwn) leavesNs = Math.max(leavesNs, link.toDevice.send(nowNs, pageSize));

@@ -38,11 +38,6 @@ export class Lane {
     this.#headerBytes = headerBytes;
   }
 
-  /** When a transfer sent now would begin. */
-  get freeAtNs(): number {
-    return this.#freeAtNs;
-  }
-
   /** Puts `bytes` at the end of the queue; returns when the last of them leaves. */
   send(nowNs: number, bytes: number): number {
     const startNs = Math.max(nowNs, this.#freeAtNs);

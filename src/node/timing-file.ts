@@ -34,6 +34,10 @@ const SIZES: Units = { B: 1, KiB: 1024, MiB: 1024 * 1024 };
 /** A number of CPUs, engines or entries. */
 const COUNTS: Units = { count: 1 };
 
+/** Beyond these, sums of times would no longer be numbers. */
+const VALUE_MIN = 1e-6;
+const VALUE_MAX = 1e15;
+
 /** No specification is longer, in bytes. */
 const SPEC_BYTES_MAX = 1024 * 1024;
 
@@ -47,7 +51,7 @@ interface Quantity {
 function quantity(units: Units): v.GenericSchema<Quantity, number> {
   const names = Object.keys(units);
   const whole = units === COUNTS || units === SIZES;
-  const number = v.pipe(v.number(), v.finite(), v.minValue(0));
+  const number = v.pipe(v.number(), v.finite(), v.minValue(0), v.check(isUsable));
   return v.pipe(
     v.strictObject({
       value: whole ? v.pipe(number, v.integer()) : number,
@@ -56,6 +60,10 @@ function quantity(units: Units): v.GenericSchema<Quantity, number> {
     }),
     v.transform(({ value, unit }) => value * units[unit]!),
   );
+}
+
+function isUsable(value: number): boolean {
+  return value === 0 || (value >= VALUE_MIN && value <= VALUE_MAX);
 }
 
 const time = v.optional(quantity(TIMES), { value: 0, unit: 'ns', source: '-' });
@@ -322,6 +330,8 @@ function expectedBy({ type, expected, input }: v.BaseIssue<unknown>): string {
   switch (type) {
     case 'min_value':
       return 'a number from 0 on';
+    case 'check':
+      return `0, or a number from ${VALUE_MIN} to ${VALUE_MAX}`;
     case 'integer':
       return 'a whole number';
     case 'finite':

@@ -16,7 +16,7 @@ const gpu0 = owner('gpu0');
 const PAGE_NS = 4096;
 
 function place(device: Partial<DeviceTiming> = {}, link?: Partial<LinkTiming>) {
-  const machine = new Machine({ timing: timingOf(device, linkOf(link)) });
+  const machine = new Machine({ timing: timingOf(device, linkOf(link)), accounts: true });
   const { kernel } = machine;
   const time = deviceTime(kernel, 'gpu0', 'gpu');
   const engine = new CopyEngine(kernel, new BusMaster(kernel, gpu0), { name: 'engine', time });
@@ -84,9 +84,26 @@ describe('a copy over a link', () => {
     expect([link!.toDevice.bytes, link!.toHost.bytes]).toEqual([4096, 4096]);
   });
 
-  it('inside the device takes the time of its memory', () => {
+  // At 100 the next operation is sent in the moment in which one arrives.
+  it.each([50, 100])('spends the time of the link once, and then %i ns of latency', (latencyNs) => {
+    const { machine, engine, finish } = place(
+      { copySetupNs: 100 },
+      { toDevice: { bytesPerSecond: 1e9, latencyNs } },
+    );
+    for (let i = 0; i < 3; i++) engine.copy(devicePage(machine, gpu0), ramPage(machine, i));
+    finish();
+    const spent = machine.scheduler.accounts!.entries.filter(({ reason }) => reason === 'link');
+    expect(spent.map(({ thread, ns, times }) => [thread, ns, times])).toEqual([
+      ['engine', 3 * PAGE_NS, 3],
+      ['engine: arrivals', 3 * latencyNs, 3],
+    ]);
+  });
+
+  it('inside the device takes the time of its memory, which is read and written', () => {
     const { machine, engine, finish } = place({ link: null, memoryBytesPerSecond: 2e9 });
     engine.copy(devicePage(machine, gpu0), devicePage(machine, gpu0));
+    expect(finish()).toBe(PAGE_NS);
+    engine.clear(devicePage(machine, gpu0));
     expect(finish()).toBe(PAGE_NS / 2);
   });
 });

@@ -1,6 +1,7 @@
 // Faults of a GPU in time: interrupt, batch, service and replay; accesses to memory near and far.
 
 import { describe, expect, it } from 'vitest';
+import { NO_CPU_TIME } from '../../src/core/timing.ts';
 import { Nouveau } from '../../src/drivers/nouveau/index.ts';
 import { linksOf } from '../../src/hw/link.ts';
 import { type GpuPlace, gpuPlace, linkOf, timingOf } from './lab.ts';
@@ -54,6 +55,18 @@ describe('a batch of faults', () => {
     });
     expect(times).toEqual([...times].sort((a, b) => b - a));
     expect(new Set(times).size).toBe(times.length);
+  });
+
+  it('of an atomic access ends when the kernel has made the page exclusive', () => {
+    const cpu = { ...NO_CPU_TIME, tlbShootdownNs: 700 };
+    const place = gpuPlace({ ...timingOf({ ...COSTS, link: null }), cpu }, 1);
+    const job = [{ kind: 'atomic', va: place.buffer, value: 1 } as const];
+    const ns = place.time(() => void place.file.execute(job));
+    expect(ns).toBe(4000 + 900 + 30 + 200 + 700);
+    const worker = place.machine.scheduler.accounts!.entries.filter(({ thread }) =>
+      thread.endsWith('fault worker'),
+    );
+    expect(worker.reduce((sum, entry) => sum + entry.ns, 0)).toBe(ns);
   });
 
   it('is what the job waits for', () => {

@@ -105,6 +105,7 @@ describe('a lane', () => {
     lane.send(0, 100);
     lane.send(40, 100);
     lane.send(1000, 50);
-    expect(lane).toMatchObject({ busyNs: 250, queuedNs: 60, freeAtNs: 1050 });
+    expect(lane).toMatchObject({ busyNs: 250, queuedNs: 60 });
+    expect(lane.send(1000, 0)).toBe(1050);
   });
 });

@@ -129,6 +129,22 @@ describe('tasks at one time', () => {
   });
 });
 
+describe('a task that ends owing time', () => {
+  it('is done when that has passed', () => {
+    const machine = new Machine({ accounts: true });
+    const { scheduler } = machine;
+    // biome-ignore lint/correctness/useYield: it never waits, which is the point
+    function* busy(): Task<number> {
+      scheduler.charge(500);
+      return 7;
+    }
+    const thread = machine.spawn('busy', busy());
+    machine.runAll();
+    expect([thread.result, thread.state, scheduler.nowNs]).toEqual([7, 'done', 500]);
+    expect(makeTimeReport(machine).threads).toMatchObject([{ thread: 'busy', totalNs: 500 }]);
+  });
+});
+
 describe('many CPU threads behind one mutex', () => {
   /** Each of `count` threads of the process touches secure pages of its own; all of their times. */
   function storm(count: number): { readonly lockNs: number; readonly totalNs: number } {

@@ -136,6 +136,14 @@ describe('a specification', () => {
       'f: cpu.kernelEntry.value: expected a number from 0 on; found -1',
     ],
     [
+      entry('{"value":1e300,"unit":"ms","source":"s"}'),
+      'f: cpu.kernelEntry.value: expected 0, or a number from 0.000001 to 1000000000000000',
+    ],
+    [
+      '{"name":"a","cpu":{"copyBandwidth":{"value":1e-300,"unit":"B/s","source":"s"}}}',
+      'f: cpu.copyBandwidth.value: expected 0, or a number from 0.000001 to 1000000000000000',
+    ],
+    [
       entry('{"value":"1","unit":"ns","source":"s"}'),
       'f: cpu.kernelEntry.value: expected number; found "1"',
     ],

@@ -310,7 +310,11 @@ export class Scheduler {
   #resume(thread: Thread): void {
     this.current = thread;
     try {
-      const step = thread.task!.next();
+      let step = thread.task!.next();
+      if (step.done === true && thread.owedNs > 0) {
+        thread.task = this.#payAndReturn(step.value);
+        step = thread.task.next();
+      }
       if (step.done === true) {
         this.#finish(thread);
         thread.result = step.value;
@@ -322,6 +326,12 @@ export class Scheduler {
       thread.error = error;
       if (thread !== this.#boot) throw error;
     }
+  }
+
+  /** What a thread that ends owing time does last, so that none of it is lost. */
+  *#payAndReturn(result: unknown): Task<unknown> {
+    yield* this.pay();
+    return result;
   }
 
   #finish(thread: Thread): void {

@@ -281,6 +281,9 @@ export class Svm {
     if (patience) {
       answer = yield* atomic ? atomicFault(svmm, addr) : rangeFault(svmm, addr, requestOf(access));
     }
+    // What the kernel did for it passes before the GPU hears of it.
+    const { scheduler } = this.#device.kernel;
+    if (scheduler.owing) yield* scheduler.pay();
     if (listening) events.deviceFaultEnd(mm, addr, end, answer.result);
     return answer;
   }
