@@ -21,7 +21,7 @@ import { type Leaf, PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } 
 import { REFAULTS_AT_ONCE, refaultPause } from './mm/refault.ts';
 import { mremap } from './mm/remap.ts';
 import { VM_READ, VM_WRITE } from './mm/vma.ts';
-import { PREEMPT, type Task } from './sched/task.ts';
+import { after, type MaybeTask, PREEMPT, settle, type Task } from './sched/task.ts';
 import { NO_PAGE, type Va } from './units.ts';
 
 export type { OpenFile };
@@ -165,17 +165,22 @@ export class Process {
   /** The value (>= 0), or ACCESS_SIGSEGV, ACCESS_SIGBUS, ACCESS_SIGKILL. */
   tryLoad32(va: Va): number {
     const value = this.#loadPresent(va);
-    return value >= 0 ? value : this.machine.run(this.loadTask(va));
+    return value >= 0 ? value : this.machine.scheduler.runStep(() => this.#loadFaulting(va));
   }
 
   /** 0, or ACCESS_SIGSEGV, ACCESS_SIGBUS, ACCESS_SIGKILL. */
   tryStore32(va: Va, value: number): number {
-    return this.#storePresent(va, value) ? 0 : this.machine.run(this.storeTask(va, value));
+    if (this.#storePresent(va, value)) return 0;
+    return this.machine.scheduler.runStep(() => this.#storeFaulting(va, value));
   }
 
-  *loadTask(va: Va): Task<number> {
+  loadTask(va: Va): Task<number> {
+    return this.#loadAfter(0, va);
+  }
+
+  *#loadAfter(tried: number, va: Va): Task<number> {
     const { scheduler } = this.machine;
-    for (let faults = 0; ; faults++) {
+    for (let faults = tried; ; faults++) {
       if (scheduler.preempts && scheduler.overtaken('load', va / 4)) yield PREEMPT;
       const value = this.#loadPresent(va);
       if (value >= 0) return value;
@@ -186,9 +191,13 @@ export class Process {
     }
   }
 
-  *storeTask(va: Va, value: number): Task<number> {
+  storeTask(va: Va, value: number): Task<number> {
+    return this.#storeAfter(0, va, value);
+  }
+
+  *#storeAfter(tried: number, va: Va, value: number): Task<number> {
     const { scheduler } = this.machine;
-    for (let faults = 0; ; faults++) {
+    for (let faults = tried; ; faults++) {
       if (scheduler.preempts && scheduler.overtaken('store', va / 4)) yield PREEMPT;
       if (this.#storePresent(va, value)) return 0;
       const stale = this.#staleTranslation(va, true);
@@ -300,6 +309,40 @@ export class Process {
     return true;
   }
 
+  /** `loadTask` without the task, as long as nothing waits: the first fault usually brings the page. */
+  #loadFaulting(va: Va): MaybeTask<number> {
+    if (!this.#mayFaultAtOnce(va)) return this.loadTask(va);
+    const signal = userFault(this.mm, va, false);
+    if (typeof signal === 'object') return after(signal, (late) => this.#loadFaulted(va, late));
+    return this.#loadFaulted(va, signal);
+  }
+
+  #storeFaulting(va: Va, value: number): MaybeTask<number> {
+    if (!this.#mayFaultAtOnce(va)) return this.storeTask(va, value);
+    const signal = userFault(this.mm, va, true);
+    if (typeof signal !== 'object') return this.#storeFaulted(va, value, signal);
+    return after(signal, (late) => this.#storeFaulted(va, value, late));
+  }
+
+  /** What follows the first fault. */
+  #loadFaulted(va: Va, signal: Signal | 'ok'): MaybeTask<number> {
+    if (signal !== 'ok') return signalCode(signal);
+    const value = this.#loadPresent(va);
+    return value >= 0 ? value : this.#loadAfter(1, va);
+  }
+
+  #storeFaulted(va: Va, value: number, signal: Signal | 'ok'): MaybeTask<number> {
+    if (signal !== 'ok') return signalCode(signal);
+    return this.#storePresent(va, value) ? 0 : this.#storeAfter(1, va, value);
+  }
+
+  /** Nothing but a plain fault is to be expected: no search for races, no stale TLB, no bad address. */
+  #mayFaultAtOnce(va: Va): boolean {
+    if (this.machine.scheduler.preempts || this.mm.staleTlb.length > 0 || !this.#alive)
+      return false;
+    return Number.isSafeInteger(va) && va % 4 === 0;
+  }
+
   /** What a TLB still makes of `va` though its entry is gone; null where none does. */
   #staleTranslation(va: Va, write: boolean): StaleTranslation | null {
     const { mm } = this;
@@ -331,7 +374,8 @@ export class Process {
     }
     this.#mustBeAlive();
     if (faults >= REFAULTS_AT_ONCE) yield* refaultPause(this.mm, va, faults);
-    return yield* userFault(this.mm, va, write);
+    const outcome = yield* settle(userFault(this.mm, va, write));
+    return outcome === 'ok' ? null : outcome;
   }
 }
 

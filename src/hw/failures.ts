@@ -34,6 +34,6 @@ export class Failures {
   /** One attempt. True: it fails. */
   attempt(): boolean {
     this.#attempts++;
-    return this.#due.delete(this.#attempts);
+    return this.#due.size > 0 && this.#due.delete(this.#attempts);
   }
 }

@@ -1,5 +1,6 @@
 /** The page table of one address space of a GPU: what its driver told it to map where. */
 import { SimError } from '../core/errors.ts';
+import { VpnTable } from '../core/mm/vpn-table.ts';
 import type { StateHash } from '../core/state-hash.ts';
 import type { Page, Vpn } from '../core/units.ts';
 
@@ -23,8 +24,8 @@ const FLAGS = 16;
 
 /** Entries hold no reference on their page: the driver erases them before the page goes. */
 export class GpuPageTable {
-  /** By virtual page number: the page times 16 plus the flags. */
-  readonly #entries: Map<Vpn, number> = new Map();
+  /** The page times 16 plus the flags. */
+  readonly #entries: VpnTable = new VpnTable();
 
   /** Entries that are there. */
   get size(): number {
@@ -47,36 +48,30 @@ export class GpuPageTable {
 
   /** Erases [first, end). Whole address spaces are fine: gaps are not walked. */
   unmap(first: Vpn, end: Vpn): void {
-    const entries = this.#entries;
-    if (end - first > entries.size) {
-      for (const vpn of entries.keys()) {
-        if (vpn >= first && vpn < end) entries.delete(vpn);
-      }
-      return;
-    }
-    for (let vpn = first; vpn < end; vpn++) entries.delete(vpn);
+    if (end - first === 1) this.#entries.delete(first);
+    else this.#entries.deleteRange(first, end);
   }
 
   fingerprint(hash: StateHash): void {
-    hash.addPairs(this.#entries);
+    hash.addPairs(this.#entries.entries());
   }
 
   entry(vpn: Vpn): GpuPte | null {
     const entry = this.#entries.get(vpn);
-    if (entry === undefined) return null;
+    if (entry < 0) return null;
     return { page: Math.floor(entry / FLAGS), flags: entry % FLAGS };
   }
 
   /** The page at `vpn` if its entry has all of `flags`, else -1. */
   pageFor(vpn: Vpn, flags: number): Page | -1 {
     const entry = this.#entries.get(vpn);
-    if (entry === undefined || (entry & flags) !== flags) return -1;
+    if (entry < 0 || (entry & flags) !== flags) return -1;
     return Math.floor(entry / FLAGS);
   }
 
-  /** Every entry, in the order in which their addresses were mapped; replacing one keeps its place. */
+  /** Every entry, by address. */
   *mapped(): Generator<readonly [Vpn, GpuPte]> {
-    for (const [vpn, entry] of this.#entries) {
+    for (const [vpn, entry] of this.#entries.entries()) {
       yield [vpn, { page: Math.floor(entry / FLAGS), flags: entry % FLAGS }];
     }
   }

@@ -10,7 +10,7 @@ import {
 } from '../../src/core/mm/pte.ts';
 import { VM_MIXEDMAP } from '../../src/core/mm/vma.ts';
 import { ACCESS_SIGBUS } from '../../src/core/process.ts';
-import { Delay, type Task } from '../../src/core/sched/task.ts';
+import { Delay, settle, type Task } from '../../src/core/sched/task.ts';
 import { KiB, PAGE_SIZE, type Va } from '../../src/core/units.ts';
 import { migrateToRam } from '../../src/drivers/nouveau/migrate.ts';
 import { codeOf } from '../core/tasks.ts';
@@ -34,7 +34,7 @@ function faultAt(lab: GpuLab, va: Va, address: Va = va): number {
     (function* (): Task<number> {
       yield* mm.mmapLock.read();
       pages.get(page);
-      const result = yield* migrateToRam(gpu, { vma: mm.vmas.find(address)!, address, page });
+      const result = yield* settle(migrateToRam(gpu, { vma: mm.vmas.find(address)!, address, page }));
       pages.put(page);
       mm.mmapLock.unlockRead();
       return result;

@@ -55,7 +55,10 @@ export class MmuNotifiers {
   /** Tells all of them, or returns a task that goes on where one has to sleep. */
   start(range: NotifierRange): Task<undefined> | undefined {
     if (range.event === 'release') this.#release();
-    return this.#list.length === 0 ? undefined : this.#startFrom(0, [...this.#list], range);
+    const list = this.#list;
+    if (list.length === 0) return undefined;
+    // Who hears of it may come and go meanwhile, unless it is the only one.
+    return this.#startFrom(0, list.length === 1 ? list : [...list], range);
   }
 
   /** Tells all of them, whether or not one refuses. False: one of them would have to sleep. */

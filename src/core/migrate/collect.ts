@@ -3,6 +3,7 @@
  * Reference: migrate_vma_collect_pmd in mm/migrate_device.c (6.1), mm/migrate.c (before 5.18).
  */
 import type { Era } from '../era.ts';
+import type { NotifierRange } from '../hmm/notifier.ts';
 import { type Pages, PG_DIRTY } from '../memory/pages.ts';
 import type { Mm, StaleTranslation } from '../mm/mm.ts';
 import { leafEnd, leafIndex } from '../mm/page-table.ts';
@@ -19,7 +20,7 @@ import {
 } from '../mm/pte.ts';
 import { isAnonExclusive, pageRemoveRmap, pageTryShareAnonRmap } from '../mm/rmap.ts';
 import type { Vma } from '../mm/vma.ts';
-import { PREEMPT, type Task } from '../sched/task.ts';
+import { type MaybeTask, PREEMPT, type Task } from '../sched/task.ts';
 import { NO_PAGE, type Page, type Vpn } from '../units.ts';
 import { lockedByFault } from './fault-page.ts';
 import type { MigrateVma } from './migrate-vma.ts';
@@ -34,33 +35,68 @@ import {
 } from './words.ts';
 
 /** Fills `src` for the whole range and puts migration entries where a page could be locked. */
-export function* collect(migrate: MigrateVma, vma: Vma): Task<void> {
+export function collect(migrate: MigrateVma, vma: Vma): MaybeTask<undefined> {
   const { mm } = vma;
-  const { era } = mm.kernel;
-  const event = era.migrateEvent ? 'migrate' : 'clear';
-  const owner = era.migrateEvent ? migrate.pgmapOwner : null;
-  const range = { mm, start: migrate.start, end: migrate.end, event, owner } as const;
+  const { era, scheduler } = mm.kernel;
+  const range: NotifierRange = {
+    mm,
+    start: migrate.start,
+    end: migrate.end,
+    event: era.migrateEvent ? 'migrate' : 'clear',
+    owner: era.migrateEvent ? migrate.pgmapOwner : null,
+  };
   const waiting = mm.notifiers.start(range);
+  if (waiting !== undefined || scheduler.preempts) {
+    return collectSlowly(migrate, vma, range, waiting);
+  }
+  const last = mm.vpn(migrate.end);
+  for (let vpn = mm.vpn(migrate.start); vpn < last; ) {
+    const end = leafEnd(vpn, last);
+    collectUpTo(migrate, vma, mm.pageTable.leaf(vpn), vpn, end);
+    vpn = end;
+  }
+  mm.notifiers.end(range);
+  return undefined;
+}
+
+/** The same where a notifier has to wait, or where a search for races looks at every step. */
+function* collectSlowly(
+  migrate: MigrateVma,
+  vma: Vma,
+  range: NotifierRange,
+  waiting: Task<undefined> | undefined,
+): Task<undefined> {
+  const { mm } = vma;
+  const { era, scheduler } = mm.kernel;
   if (waiting !== undefined) yield* waiting;
-  const { scheduler } = mm.kernel;
   if (scheduler.preempts && scheduler.overtaken('migrate: collect', 0)) yield PREEMPT;
-  const holes = vma.file === null || era.collectsFileHoles;
   const last = mm.vpn(migrate.end);
   for (let vpn = mm.vpn(migrate.start); vpn < last; ) {
     const end = leafEnd(vpn, last);
     const leaf = mm.pageTable.leaf(vpn);
-    const index = leafIndex(vpn);
-    if (leaf === null) collectHole(migrate, end - vpn, holes);
-    else if (scheduler.preempts) {
-      const stale = translationsOf(leaf, index, vpn, end);
-      collectLeaf(migrate, era, mm.pages, leaf, index, index + end - vpn, holes);
+    if (leaf === null || !scheduler.preempts) collectUpTo(migrate, vma, leaf, vpn, end);
+    else {
+      const stale = translationsOf(leaf, leafIndex(vpn), vpn, end);
+      collectUpTo(migrate, vma, leaf, vpn, end);
       const flushes = isAnyGone(stale, leaf);
       if (!era.flushesTlbUnderLock) yield* flushLate(mm, stale);
       if (flushes) mm.flushTlb(vpn, end);
-    } else collectLeaf(migrate, era, mm.pages, leaf, index, index + end - vpn, holes);
+    }
     vpn = end;
   }
   mm.notifiers.end(range);
+  return undefined;
+}
+
+/** [vpn, end) lies in one leaf, which may be missing. */
+function collectUpTo(migrate: MigrateVma, vma: Vma, leaf: Leaf | null, vpn: Vpn, end: Vpn): void {
+  const { era, pages } = vma.mm.kernel;
+  const holes = vma.file === null || era.collectsFileHoles;
+  if (leaf === null) collectHole(migrate, end - vpn, holes);
+  else {
+    const index = leafIndex(vpn);
+    collectLeaf(migrate, era, pages, leaf, index, index + end - vpn, holes);
+  }
 }
 
 /** What the TLBs may hold of the entries of [vpn, end), which begin at `index` of their leaf. */

@@ -5,7 +5,7 @@
 import { EBUSY } from '../errno.ts';
 import type { MigrateCause, MigrateInfo } from '../events/types.ts';
 import type { Kernel } from '../kernel.ts';
-import { PREEMPT, type Task } from '../sched/task.ts';
+import { PREEMPT, settle, type Task } from '../sched/task.ts';
 import { NO_PAGE, type Page } from '../units.ts';
 import { chargeCollectPages, chargeFinalize, chargeMove, chargeUnmap } from './cost.ts';
 import { digestWords } from './digest.ts';
@@ -51,7 +51,7 @@ export function* migrateDeviceRange(
     chargeCollectPages(kernel, src, count);
     chargeUnmap(kernel, src, count);
   }
-  const selected = yield* unmapPages(kernel, src, count, NO_PAGE);
+  const selected = yield* settle(unmapPages(kernel, src, count, NO_PAGE));
   if (scheduler.owing) yield* scheduler.pay();
   if (scheduler.preempts && scheduler.overtaken('migrate: copy', digestWords(src, null, count, 0)))
     yield PREEMPT;
@@ -104,7 +104,7 @@ export function* migrateDevicePages(
     kernel.events.migratePhase(info, 'pages', 'begin');
   }
   if (kernel.timing !== null) chargeMove(kernel, dst, count);
-  yield* movePages(kernel, src, dst, count, null);
+  yield* settle(movePages(kernel, src, dst, count, null));
   if (scheduler.owing) yield* scheduler.pay();
   if (info !== undefined) kernel.events.migratePhase(info, 'pages', 'end');
   if (
@@ -148,7 +148,7 @@ export function* migrateDeviceCoherentPage(kernel: Kernel, page: Page): Task<num
   const { events } = kernel;
   const info = events.listening ? beginEvent(kernel, src, page, 1, 'pin') : null;
   if (info !== null) events.migratePhase(info, 'unmap', 'begin');
-  const selected = yield* unmapPages(kernel, src, 1, NO_PAGE);
+  const selected = yield* settle(unmapPages(kernel, src, 1, NO_PAGE));
   if (info !== null) events.migratePhase(info, 'unmap', 'end');
   if (selected === 0) {
     endEvent(kernel, src, 0, 0);

@@ -31,7 +31,7 @@ export function* finalizeSlowly(
   dst: Uint32Array,
   count: number,
   faultPage: Page,
-): Task<void> {
+): Task<undefined> {
   const { scheduler } = kernel;
   const locked = lockedByFault(kernel.era, faultPage);
   let others = false;
@@ -44,6 +44,7 @@ export function* finalizeSlowly(
     letGoOfBoth(kernel, from, winner, locked);
     others = true;
   }
+  return undefined;
 }
 
 /** Puts the page that won where the migration entries are; NO_PAGE where no page was taken. */

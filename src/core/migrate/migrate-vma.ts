@@ -11,10 +11,11 @@
  */
 import { EINVAL } from '../errno.ts';
 import type { MigrateCause, MigrateInfo, PageHome } from '../events/types.ts';
+import type { Kernel } from '../kernel.ts';
 import type { Mm } from '../mm/mm.ts';
 import { VM_SPECIAL, type Vma } from '../mm/vma.ts';
 import type { Owner } from '../pagemap/pagemap.ts';
-import { PREEMPT, type Task } from '../sched/task.ts';
+import { after, type MaybeTask, PREEMPT, settle, type Task } from '../sched/task.ts';
 import { NO_PAGE, type Page, type Va } from '../units.ts';
 import { collect } from './collect.ts';
 import { chargeCollect, chargeFinalize, chargeMove, chargeUnmap } from './cost.ts';
@@ -103,14 +104,19 @@ export class MigrateVma implements MigrateInfo {
  * migrate_vma_setup. Returns 0, or -EINVAL for a range that is empty, not within the VMA, or in a
  * VMA that cannot be migrated, and for a fault page that is not device-private.
  */
-export function* migrateVmaSetup(migrate: MigrateVma): Task<number> {
+export function migrateVmaSetup(migrate: MigrateVma): Task<number> {
+  return settle(migrateVmaSetupStep(migrate));
+}
+
+/** The same for paths where speed counts: the result at once where nothing makes it wait. */
+export function migrateVmaSetupStep(migrate: MigrateVma): MaybeTask<number> {
   const { vma } = migrate;
   if (vma === null || (vma.flags & VM_SPECIAL) !== 0) return -EINVAL;
   const { mm } = vma;
   const { kernel, pageSize } = mm;
   const pageCount = Math.floor((migrate.end - migrate.start) / pageSize);
-  migrate.start -= migrate.start % pageSize;
-  migrate.end -= migrate.end % pageSize;
+  migrate.start = Math.floor(migrate.start / pageSize) * pageSize;
+  migrate.end = Math.floor(migrate.end / pageSize) * pageSize;
   if (pageCount <= 0) return -EINVAL;
   if (migrate.start < vma.start || migrate.start >= vma.end) return -EINVAL;
   if (migrate.end <= vma.start || migrate.end > vma.end) return -EINVAL;
@@ -120,7 +126,8 @@ export function* migrateVmaSetup(migrate: MigrateVma): Task<number> {
   }
   const locked = lockedByFault(kernel.era, migrate.faultPage);
   if (locked !== NO_PAGE && !kernel.pages.isLocked(locked)) return -EINVAL;
-  migrate.src.fill(0, 0, pageCount);
+  if (pageCount === 1) migrate.src[0] = 0;
+  else migrate.src.fill(0, 0, pageCount);
   migrate.cpages = 0;
   migrate.npages = 0;
   // Where nothing can move, no word says anything.
@@ -132,43 +139,90 @@ export function* migrateVmaSetup(migrate: MigrateVma): Task<number> {
     events.migrateBegin(migrate);
     events.migratePhase(migrate, 'collect', 'begin');
   }
-  yield* collect(migrate, vma);
-  const { timing } = kernel;
-  if (timing !== null) chargeCollect(kernel, migrate.src, migrate.npages);
+  const collected = collect(migrate, vma);
+  return collected === undefined
+    ? setupCollected(kernel, migrate)
+    : after(collected, () => setupCollected(kernel, migrate));
+}
+
+function setupCollected(kernel: Kernel, migrate: MigrateVma): MaybeTask<number> {
+  const { events, scheduler } = kernel;
+  if (kernel.timing !== null) chargeCollect(kernel, migrate.src, migrate.npages);
   if (events.listening) events.migratePhase(migrate, 'collect', 'end');
-  const { scheduler } = kernel;
-  if (scheduler.preempts && scheduler.overtaken('migrate: unmap', digest(migrate))) yield PREEMPT;
-  if (migrate.cpages > 0) {
-    if (events.listening) events.migratePhase(migrate, 'unmap', 'begin');
-    if (timing !== null) chargeUnmap(kernel, migrate.src, migrate.npages);
-    migrate.cpages = yield* unmapPages(kernel, migrate.src, migrate.npages, migrate.faultPage);
-    if (events.listening) events.migratePhase(migrate, 'unmap', 'end');
-  }
+  if (!scheduler.preempts) return setupUnmap(kernel, migrate);
+  const first = scheduler.choicePoint('migrate: unmap', digest(migrate));
+  return after(first, () => setupUnmap(kernel, migrate));
+}
+
+function setupUnmap(kernel: Kernel, migrate: MigrateVma): MaybeTask<number> {
+  const { events, timing } = kernel;
+  if (migrate.cpages === 0) return setupEnd(kernel, migrate);
+  if (events.listening) events.migratePhase(migrate, 'unmap', 'begin');
+  if (timing !== null) chargeUnmap(kernel, migrate.src, migrate.npages);
+  const left = unmapPages(kernel, migrate.src, migrate.npages, migrate.faultPage);
+  return typeof left === 'object'
+    ? after(left, (count) => setupUnmapped(kernel, migrate, count))
+    : setupUnmapped(kernel, migrate, left);
+}
+
+function setupUnmapped(kernel: Kernel, migrate: MigrateVma, left: number): MaybeTask<number> {
+  migrate.cpages = left;
+  if (kernel.events.listening) kernel.events.migratePhase(migrate, 'unmap', 'end');
+  return setupEnd(kernel, migrate);
+}
+
+function setupEnd(kernel: Kernel, migrate: MigrateVma): MaybeTask<number> {
+  const { events, scheduler } = kernel;
   if (events.listening) {
     if (migrate.cpages > 0) events.migratePhase(migrate, 'alloc_copy', 'begin');
     // Nothing is held then, and drivers may stop here without pages and finalize.
     else events.migrateEnd(migrate, 0, 0);
   }
+  return scheduler.preempts || scheduler.owing ? giveWayAfterSetup(kernel, migrate) : 0;
+}
+
+function* giveWayAfterSetup({ scheduler }: Kernel, migrate: MigrateVma): Task<number> {
   if (scheduler.owing) yield* scheduler.pay();
   if (scheduler.preempts && scheduler.overtaken('migrate: copy', digest(migrate))) yield PREEMPT;
   return 0;
 }
 
 /** migrate_vma_pages: moves each page's identity to its destination, and fills holes. */
-export function* migrateVmaPages(migrate: MigrateVma): Task<void> {
+export function migrateVmaPages(migrate: MigrateVma): Task<undefined> {
+  return settle(migrateVmaPagesStep(migrate));
+}
+
+/** The same for paths where speed counts: done at once where nothing makes it wait. */
+export function migrateVmaPagesStep(migrate: MigrateVma): MaybeTask<undefined> {
   const { kernel } = migrate.vma!.mm;
-  const { events, scheduler } = kernel;
-  if (scheduler.preempts && scheduler.overtaken('migrate: pages', digest(migrate))) yield PREEMPT;
-  if (events.listening) {
+  const { scheduler } = kernel;
+  if (!scheduler.preempts) return moveAll(kernel, migrate);
+  const first = scheduler.choicePoint('migrate: pages', digest(migrate));
+  return after(first, () =>
+    after(moveAll(kernel, migrate), () =>
+      scheduler.choicePoint('migrate: finalize', digest(migrate)),
+    ),
+  );
+}
+
+function moveAll(kernel: Kernel, migrate: MigrateVma): MaybeTask<undefined> {
+  const { events, scheduler, timing } = kernel;
+  const { listening } = events;
+  if (listening) {
     events.migratePhase(migrate, 'alloc_copy', 'end');
     events.migratePhase(migrate, 'pages', 'begin');
   }
-  if (kernel.timing !== null) chargeMove(kernel, migrate.dst, migrate.npages);
-  yield* movePages(kernel, migrate.src, migrate.dst, migrate.npages, migrate);
-  if (scheduler.owing) yield* scheduler.pay();
+  if (timing !== null) chargeMove(kernel, migrate.dst, migrate.npages);
+  const moved = movePages(kernel, migrate.src, migrate.dst, migrate.npages, migrate);
+  if (!listening && timing === null) return moved;
+  return after(moved, () => {
+    if (scheduler.owing) return after(scheduler.pay(), () => endMove(kernel, migrate));
+    return endMove(kernel, migrate);
+  });
+}
+
+function endMove({ events }: Kernel, migrate: MigrateVma): undefined {
   if (events.listening) events.migratePhase(migrate, 'pages', 'end');
-  if (scheduler.preempts && scheduler.overtaken('migrate: finalize', digest(migrate)))
-    yield PREEMPT;
 }
 
 /** What a migration carries in its hands: its words so far. */
@@ -185,12 +239,23 @@ export function migrateVmaFinalize(migrate: MigrateVma): void {
 }
 
 /** The same for a driver in whose midst a search for races may let other threads go on. */
-export function* migrateVmaFinalizeTask(migrate: MigrateVma): Task<void> {
+export function migrateVmaFinalizeTask(migrate: MigrateVma): Task<undefined> {
+  return settle(migrateVmaFinalizeStep(migrate));
+}
+
+/** That for paths where speed counts: done at once unless there is such a search. */
+export function migrateVmaFinalizeStep(migrate: MigrateVma): MaybeTask<undefined> {
+  if (migrate.vma!.mm.kernel.scheduler.preempts) return finalizeOverlapped(migrate);
+  migrateVmaFinalize(migrate);
+  return undefined;
+}
+
+function* finalizeOverlapped(migrate: MigrateVma): Task<undefined> {
   const { kernel } = migrate.vma!.mm;
-  if (!kernel.scheduler.preempts) return migrateVmaFinalize(migrate);
   beginFinalize(migrate);
   yield* finalizeSlowly(kernel, migrate.src, migrate.dst, migrate.npages, migrate.faultPage);
   endFinalize(migrate);
+  return undefined;
 }
 
 function beginFinalize(migrate: MigrateVma): void {

@@ -3,6 +3,7 @@
  * driver's job. Reference: __migrate_device_pages and migrate_vma_insert_page in
  * mm/migrate_device.c, folio_migrate_mapping in mm/migrate.c, of Linux 6.1.
  */
+import type { NotifierRange } from '../hmm/notifier.ts';
 import type { Kernel } from '../kernel.ts';
 import { PG_ANON, PG_DIRTY, PG_LRU } from '../memory/pages.ts';
 import type { MemoryFile } from '../mm/memory-file.ts';
@@ -17,53 +18,70 @@ import {
 } from '../mm/pte.ts';
 import { isAnon, pageAddNewAnonRmap } from '../mm/rmap.ts';
 import { VM_WRITE, type Vma } from '../mm/vma.ts';
-import { PREEMPT, type Task } from '../sched/task.ts';
+import { after, type MaybeTask } from '../sched/task.ts';
 import { NO_PAGE, type Page, type Va } from '../units.ts';
 import type { MigrateVma } from './migrate-vma.ts';
 import { MIGRATE_PFN_MIGRATE, migratePfnPage } from './words.ts';
 
 /** @param migrate null for migrations by page instead of by address */
-export function* movePages(
+export function movePages(
   kernel: Kernel,
   src: Uint32Array,
   dst: Uint32Array,
   count: number,
   migrate: MigrateVma | null,
-): Task<void> {
+): MaybeTask<undefined> {
+  const hole = moveFrom(kernel, src, dst, 0, count, migrate, false);
+  if (hole === count) return undefined;
   const { era, scheduler } = kernel;
-  let insertRange = null;
-  for (let i = 0; i < count; i++) {
+  const { mm } = migrate!.vma!;
+  const range: NotifierRange = {
+    mm,
+    start: migrate!.start + hole * kernel.pageSize,
+    end: migrate!.end,
+    event: era.migrateEvent ? 'migrate' : 'clear',
+    owner: era.migrateEvent ? migrate!.pgmapOwner : null,
+  };
+  const told = after(mm.notifiers.start(range), () =>
+    scheduler.preempts ? scheduler.choicePoint('migrate: insert', hole) : undefined,
+  );
+  return after(told, () => {
+    moveFrom(kernel, src, dst, hole, count, migrate, true);
+    mm.notifiers.end(range);
+    return undefined;
+  });
+}
+
+/**
+ * Moves pages from entry `first` on. Returns the first hole that is to be filled, or `count`; with
+ * `fills` it fills those, too.
+ */
+function moveFrom(
+  kernel: Kernel,
+  src: Uint32Array,
+  dst: Uint32Array,
+  first: number,
+  count: number,
+  migrate: MigrateVma | null,
+  fills: boolean,
+): number {
+  const faultPage = migrate === null ? NO_PAGE : migrate.faultPage;
+  for (let i = first; i < count; i++) {
+    const word = src[i]!;
     const to = migratePfnPage(dst[i]!);
-    const from = migratePfnPage(src[i]!);
-    if (to === NO_PAGE) {
-      src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
-      continue;
-    }
-    if (from === NO_PAGE) {
-      if ((src[i]! & MIGRATE_PFN_MIGRATE) === 0 || migrate === null) continue;
-      const vma = migrate.vma!;
-      const va = migrate.start + i * kernel.pageSize;
-      if (insertRange === null) {
-        insertRange = {
-          mm: vma.mm,
-          start: va,
-          end: migrate.end,
-          event: era.migrateEvent ? 'migrate' : 'clear',
-          owner: era.migrateEvent ? migrate.pgmapOwner : null,
-        } as const;
-        const waiting = vma.mm.notifiers.start(insertRange);
-        if (waiting !== undefined) yield* waiting;
-        if (scheduler.preempts && scheduler.overtaken('migrate: insert', i)) yield PREEMPT;
+    const from = migratePfnPage(word);
+    if (to === NO_PAGE) src[i] = word & ~MIGRATE_PFN_MIGRATE;
+    else if (from !== NO_PAGE) {
+      if (!moveIdentity(kernel, from, to, from === faultPage ? 1 : 0)) {
+        src[i] = word & ~MIGRATE_PFN_MIGRATE;
       }
-      src[i] = insertPage(vma, va, to) ? MIGRATE_PFN_MIGRATE : src[i]! & ~MIGRATE_PFN_MIGRATE;
-      continue;
-    }
-    const faultPage = migrate?.faultPage ?? NO_PAGE;
-    if (!moveIdentity(kernel, from, to, from === faultPage ? 1 : 0)) {
-      src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
+    } else if ((word & MIGRATE_PFN_MIGRATE) !== 0 && migrate !== null) {
+      if (!fills) return i;
+      const va = migrate.start + i * kernel.pageSize;
+      src[i] = insertPage(migrate.vma!, va, to) ? MIGRATE_PFN_MIGRATE : word & ~MIGRATE_PFN_MIGRATE;
     }
   }
-  if (insertRange !== null) insertRange.mm.notifiers.end(insertRange);
+  return count;
 }
 
 /**

@@ -6,62 +6,97 @@
 import type { Kernel } from '../kernel.ts';
 import { type Pages, PG_LRU } from '../memory/pages.ts';
 import { isAnon, removeMigrationPtes, tryToMigrate } from '../mm/rmap.ts';
-import { PREEMPT, type Task } from '../sched/task.ts';
+import { type MaybeTask, PREEMPT, type Task } from '../sched/task.ts';
 import { NO_PAGE, type Page } from '../units.ts';
 import { lockedByFault } from './fault-page.ts';
+import { countMigrated } from './outcome.ts';
 import { MIGRATE_PFN_LOCKED, MIGRATE_PFN_MIGRATE, migratePfnPage } from './words.ts';
 
 /** Returns how many entries still have MIGRATE set, holes included. */
-export function* unmapPages(
+export function unmapPages(
   kernel: Kernel,
   src: Uint32Array,
   count: number,
   faultPage: Page,
-): Task<number> {
-  const { pages, era, scheduler } = kernel;
+): MaybeTask<number> {
+  const { pages, era } = kernel;
   if (!era.dropsLockedInCollect) lockTheRest(pages, src, count);
-  let unmapped = 0;
-  let restore = 0;
+  let given = 0;
   for (let i = 0; i < count; i++) {
     const page = migratePfnPage(src[i]!);
-    if (page === NO_PAGE) {
-      if ((src[i]! & MIGRATE_PFN_MIGRATE) !== 0) unmapped++;
+    if (page === NO_PAGE) continue;
+    if (!isolate(pages, page)) {
+      src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
+      given++;
       continue;
     }
-    const device = pages.isZoneDevice(page);
-    if (!device) {
-      if (!isolateFromLru(pages, page)) {
-        src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
-        restore++;
-        continue;
-      }
-      // The reference of the isolation takes the place of the one from collect.
-      pages.put(page);
+    // Mapped by others, too: rare enough for a task of its own.
+    if (pages.mapcount[page] !== 0) return unmapFrom(kernel, src, count, faultPage, i);
+    if (isHeld(kernel, page, faultPage)) {
+      giveUp(pages, src, i, page);
+      given++;
+    }
+  }
+  if (given > 0) restore(kernel, src, count, faultPage);
+  return countMigrated(src, count);
+}
+
+/** Goes on at entry `first`, whose page is isolated already. */
+function* unmapFrom(
+  kernel: Kernel,
+  src: Uint32Array,
+  count: number,
+  faultPage: Page,
+  first: number,
+): Task<number> {
+  const { pages, era, scheduler } = kernel;
+  for (let i = first; i < count; i++) {
+    const page = migratePfnPage(src[i]!);
+    if (page === NO_PAGE) continue;
+    if (i > first && !isolate(pages, page)) {
+      src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
+      continue;
     }
     // Until v5.15 a page that somebody holds is not even taken from those who map it.
-    const refused = !era.dropsLockedInCollect && isHeld(kernel, page, device, faultPage);
+    const refused = !era.dropsLockedInCollect && isHeld(kernel, page, faultPage);
     if (!refused && pages.mapcount[page] !== 0) {
       yield* tryToMigrate(kernel, page);
       if (scheduler.preempts && scheduler.overtaken('migrate: unmapped', i)) yield PREEMPT;
     }
-    if (refused || pages.mapcount[page] !== 0 || isHeld(kernel, page, device, faultPage)) {
-      if (!device) putBackOnLru(pages, page);
-      src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
-      restore++;
-      continue;
+    if (refused || pages.mapcount[page] !== 0 || isHeld(kernel, page, faultPage)) {
+      giveUp(pages, src, i, page);
     }
-    unmapped++;
   }
-  for (let i = 0; i < count && restore > 0; i++) {
+  restore(kernel, src, count, faultPage);
+  return countMigrated(src, count);
+}
+
+/** Takes a page of RAM off the LRU. False: it is not there, and so it cannot move. */
+function isolate(pages: Pages, page: Page): boolean {
+  if (pages.isZoneDevice(page)) return true;
+  const flags = pages.flags[page]!;
+  if ((flags & PG_LRU) === 0) return false;
+  pages.flags[page] = flags & ~PG_LRU;
+  // Isolating takes a reference, and the one from collect is dropped: the count stays.
+  return true;
+}
+
+function giveUp(pages: Pages, src: Uint32Array, i: number, page: Page): void {
+  if (!pages.isZoneDevice(page)) putBackOnLru(pages, page);
+  src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
+}
+
+/** Maps those pages again that were given up, and lets go of them. */
+function restore(kernel: Kernel, src: Uint32Array, count: number, faultPage: Page): void {
+  const { pages, era } = kernel;
+  for (let i = 0; i < count; i++) {
     const page = migratePfnPage(src[i]!);
     if (page === NO_PAGE || (src[i]! & MIGRATE_PFN_MIGRATE) !== 0) continue;
     removeMigrationPtes(kernel, page, page);
     src[i] = 0;
     if (page !== lockedByFault(era, faultPage)) pages.unlock(page);
     pages.put(page);
-    restore--;
   }
-  return unmapped;
 }
 
 /** Before 5.16: pages whose lock collect did not get have one more chance, then they are dropped. */
@@ -78,14 +113,6 @@ function lockTheRest(pages: Pages, src: Uint32Array, count: number): void {
   }
 }
 
-/** isolate_lru_page: takes the page off its list, with a reference. */
-function isolateFromLru(pages: Pages, page: Page): boolean {
-  if ((pages.flags[page]! & PG_LRU) === 0) return false;
-  pages.flags[page] = pages.flags[page]! & ~PG_LRU;
-  pages.get(page);
-  return true;
-}
-
 export function putBackOnLru(pages: Pages, page: Page): void {
   pages.flags[page] = pages.flags[page]! | PG_LRU;
 }
@@ -94,8 +121,9 @@ export function putBackOnLru(pages: Pages, page: Page): void {
  * Whether somebody holds a reference on a page beside those who map it: migrate_vma_check_page. A device
  * page is allowed one too many, left over from when free ones had a reference.
  */
-function isHeld(kernel: Kernel, page: Page, device: boolean, faultPage: Page): boolean {
+function isHeld(kernel: Kernel, page: Page, faultPage: Page): boolean {
   const { pages, era } = kernel;
+  const device = pages.isZoneDevice(page);
   if (device && !era.dropsLockedInCollect) return false;
   let expected = 1;
   if (page === faultPage) expected++;

@@ -7,9 +7,10 @@
 
 import { chargeFault, chargeZero } from '../charge.ts';
 import { removeDeviceExclusiveEntry } from '../hmm/exclusive-entry.ts';
-import { PG_LRU } from '../memory/pages.ts';
-import { type MaybeTask, PREEMPT, type Task } from '../sched/task.ts';
-import { NO_PAGE, type Va } from '../units.ts';
+import type { Kernel } from '../kernel.ts';
+import { type Pages, PG_LRU } from '../memory/pages.ts';
+import { after, type MaybeTask, type Task } from '../sched/task.ts';
+import { NO_PAGE, type Page, type Va } from '../units.ts';
 import { doWpPage } from './cow.ts';
 import {
   FAULT_FLAG_UNSHARE,
@@ -18,6 +19,7 @@ import {
   VM_FAULT_ERROR,
   VM_FAULT_OOM,
   VM_FAULT_SIGBUS,
+  VM_FAULT_SIGSEGV,
 } from './fault-flags.ts';
 import { doFileFault } from './file-fault.ts';
 import type { Mm } from './mm.ts';
@@ -86,67 +88,123 @@ function doAnonymousPage(vma: Vma, va: Va, flags: number): number {
 }
 
 /** A fault on an entry that is neither none nor present: do_swap_page. */
-function* doSwapPage(vma: Vma, va: Va, leaf: Leaf, at: number): Task<number> {
-  const { mm } = vma;
-  const { pages, kernel } = mm;
+function doSwapPage(vma: Vma, va: Va, leaf: Leaf, at: number): MaybeTask<number> {
   const page = leaf.page[at]!;
   switch (leaf.kind(at)) {
     case PTE_MIGRATION:
-      yield* pages.waitUnlocked(page);
-      return 0;
+      return waitAndRetry(vma.mm.pages, page);
     case PTE_DEVICE_EXCLUSIVE:
-      return yield* removeDeviceExclusiveEntry(vma, va);
-    case PTE_DEVICE_PRIVATE: {
-      const { scheduler, era } = kernel;
-      if (era.dpFaultLock !== 'none' && !pages.tryLock(page)) {
-        if (era.dpFaultLock === 'wait') yield* pages.waitUnlocked(page);
-        return 0;
-      }
-      const holds = era.faultPage;
-      if (holds) pages.get(page);
-      try {
-        if (scheduler.preempts && scheduler.overtaken('device-private fault', page)) yield PREEMPT;
-        const { ops } = pages.pagemapOf(page)!;
-        const result = ops.migrateToRam!({ vma, address: va, page });
-        return typeof result === 'object' ? yield* result : result;
-      } finally {
-        if (era.dpFaultLock !== 'none') pages.unlock(page);
-        if (holds) pages.put(page);
-      }
-    }
+      return removeDeviceExclusiveEntry(vma, va);
+    case PTE_DEVICE_PRIVATE:
+      return doDevicePrivate(vma, va, page);
     default:
       return VM_FAULT_SIGBUS;
   }
 }
 
+/** The driver brings the page home, while the fault holds what its era holds. */
+function doDevicePrivate(vma: Vma, address: Va, page: Page): MaybeTask<number> {
+  const { kernel, pages } = vma.mm;
+  const { scheduler, era } = kernel;
+  if (era.dpFaultLock !== 'none' && !pages.tryLock(page)) {
+    return era.dpFaultLock === 'wait' ? waitAndRetry(pages, page) : 0;
+  }
+  if (era.faultPage) pages.get(page);
+  let result: MaybeTask<number>;
+  try {
+    const first = scheduler.preempts
+      ? scheduler.choicePoint('device-private fault', page)
+      : undefined;
+    const fault = { vma, address, page };
+    result =
+      first === undefined
+        ? pages.pagemapOf(page)!.ops.migrateToRam!(fault)
+        : after(first, () => pages.pagemapOf(page)!.ops.migrateToRam!(fault));
+  } catch (error) {
+    letGoOf(kernel, page);
+    throw error;
+  }
+  if (typeof result === 'object') return endDevicePrivate(kernel, page, result);
+  letGoOf(kernel, page);
+  return result;
+}
+
+function* endDevicePrivate(kernel: Kernel, page: Page, task: Task<number>): Task<number> {
+  try {
+    return yield* task;
+  } finally {
+    letGoOf(kernel, page);
+  }
+}
+
+function letGoOf({ era, pages }: Kernel, page: Page): void {
+  if (era.dpFaultLock !== 'none') pages.unlock(page);
+  if (era.faultPage) pages.put(page);
+}
+
+/** Sleeps until a page is unlocked; then the access is tried again. */
+function* waitAndRetry(pages: Pages, page: Page): Task<number> {
+  yield* pages.waitUnlocked(page);
+  return 0;
+}
+
 /**
- * The CPU of a process touched `va` and the entry did not allow it: do_user_addr_fault. Returns the
- * signal that would end the process, or null: try the access again.
+ * The CPU of a process touched `va` and the entry did not allow it: do_user_addr_fault. Answers with
+ * the signal that would end the process, or 'ok': try the access again.
  */
-export function* userFault(mm: Mm, va: Va, write: boolean): Task<Signal | null> {
+export function userFault(mm: Mm, va: Va, write: boolean): MaybeTask<Signal | 'ok'> {
   const { events } = mm.kernel;
   const listening = events.listening;
   if (listening) events.cpuFaultBegin(mm, va, write);
   chargeFault(mm.kernel);
-  const signal = yield* faultOnce(mm, va, write);
-  if (listening) events.cpuFaultEnd(mm, va, signal ?? 'ok');
-  return signal;
+  const outcome = faultOnce(mm, va, write);
+  if (!listening) return outcome;
+  return after(outcome, (signal) => {
+    events.cpuFaultEnd(mm, va, signal);
+    return signal;
+  });
 }
 
-function* faultOnce(mm: Mm, va: Va, write: boolean): Task<Signal | null> {
-  if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
+function faultOnce(mm: Mm, va: Va, write: boolean): MaybeTask<Signal | 'ok'> {
+  if (!mm.mmapLock.tryRead()) return faultWhenLocked(mm, va, write);
+  const result = faultUnderLock(mm, va, write);
+  if (typeof result === 'object' || mm.kernel.scheduler.owing) return endFault(mm, result);
+  mm.mmapLock.unlockRead();
+  return signalOf(result);
+}
+
+function* faultWhenLocked(mm: Mm, va: Va, write: boolean): Task<Signal | 'ok'> {
+  yield* mm.mmapLock.read();
+  return yield* endFault(mm, faultUnderLock(mm, va, write));
+}
+
+/** Gives the lock back if it throws. */
+function faultUnderLock(mm: Mm, va: Va, write: boolean): MaybeTask<number> {
   try {
     const vma = mm.vmas.find(va);
-    if (vma === null || !mayAccess(vma, write)) return 'SIGSEGV';
-    const outcome = handleMmFault(vma, va, write ? FAULT_FLAG_WRITE : 0);
-    const result = typeof outcome === 'object' ? yield* outcome : outcome;
+    if (vma === null || !mayAccess(vma, write)) return VM_FAULT_SIGSEGV;
+    return handleMmFault(vma, va, write ? FAULT_FLAG_WRITE : 0);
+  } catch (error) {
+    mm.mmapLock.unlockRead();
+    throw error;
+  }
+}
+
+function* endFault(mm: Mm, result: MaybeTask<number>): Task<Signal | 'ok'> {
+  try {
+    const code = typeof result === 'object' ? yield* result : result;
     const { scheduler } = mm.kernel;
     if (scheduler.owing) yield* scheduler.pay();
-    if ((result & VM_FAULT_ERROR) === 0) return null;
-    return (result & VM_FAULT_OOM) !== 0 ? 'SIGKILL' : 'SIGBUS';
+    return signalOf(code);
   } finally {
     mm.mmapLock.unlockRead();
   }
+}
+
+function signalOf(result: number): Signal | 'ok' {
+  if ((result & VM_FAULT_ERROR) === 0) return 'ok';
+  if ((result & VM_FAULT_OOM) !== 0) return 'SIGKILL';
+  return (result & VM_FAULT_SIGBUS) !== 0 ? 'SIGBUS' : 'SIGSEGV';
 }
 
 /** access_error. */

@@ -52,7 +52,7 @@ export class Mutex {
     return true;
   }
 
-  *lock(): Task<void> {
+  *lock(): Task<undefined> {
     const scheduler = this.#scheduler;
     if (scheduler.slowLocks) {
       if (scheduler.preempts && scheduler.overtaken(this.name, 0)) yield PREEMPT;
@@ -61,6 +61,7 @@ export class Mutex {
     // Who is woken holds the mutex already: see `unlock`.
     if (!this.#take()) yield this.#waiters;
     scheduler.lockOrder?.taken(scheduler.current, this.name);
+    return undefined;
   }
 
   /** Hands the mutex to whoever waits longest, lest a newcomer takes it first. */

@@ -11,7 +11,7 @@ import { EventQueue } from './event-queue.ts';
 import type { Explorer } from './explorer.ts';
 import { LockOrder } from './lock-order.ts';
 import type { Mutex, RwSemaphore } from './locks.ts';
-import { Delay, PREEMPT, RESCHEDULE, type Task, type Wait } from './task.ts';
+import { Delay, type MaybeTask, PREEMPT, RESCHEDULE, type Task, type Wait } from './task.ts';
 import { Thread } from './thread.ts';
 import type { WaitQueue } from './wait-queue.ts';
 
@@ -127,6 +127,11 @@ export class Scheduler {
     return true;
   }
 
+  /** The same for a path that is no task: undefined to go on at once, or what to do first. */
+  choicePoint(point: string, local: number): MaybeTask<undefined> {
+    return this.overtaken(point, local) ? giveWay() : undefined;
+  }
+
   /** The running thread was busy for so long: `ns` nanoseconds, to pass when it pays. */
   charge(ns: number): void {
     this.current.owedNs += ns;
@@ -137,11 +142,12 @@ export class Scheduler {
     return this.current.owedNs > 0 && this.#nestedRuns === 0 && this.#atomicDepth === 0;
   }
 
-  *pay(): Task<void> {
+  *pay(): Task<undefined> {
     const { current } = this;
     const ns = current.owedNs;
     current.owedNs = 0;
     yield new Delay(ns, 'work');
+    return undefined;
   }
 
   /** Makes a thread of `task`; it starts when the scheduler runs. */
@@ -155,15 +161,32 @@ export class Scheduler {
 
   /** Runs `task` to its end and returns its result; other threads run while it waits. */
   run<T>(task: Task<T>): T {
+    if (this.#atomicDepth > 0) task.return(undefined as T);
+    if (this.#running && this.#atomicDepth === 0) return this.#runNested(task);
+    return this.runStep(() => task as never);
+  }
+
+  /** The same for a step that may be done at once, and then needs no task. */
+  runStep<T extends number | boolean | string | undefined>(begin: () => MaybeTask<T>): T {
     if (this.#atomicDepth > 0) {
-      task.return(undefined as T);
       throw new SimError('slept-in-atomic', 'a task was run from a callback that may not sleep');
     }
-    if (this.#running) return this.#runNested(task);
+    if (this.#running) {
+      this.#nestedRuns++;
+      let nested: MaybeTask<T>;
+      try {
+        nested = begin();
+      } finally {
+        this.#nestedRuns--;
+      }
+      return typeof nested === 'object' ? this.#runNested(nested) : nested;
+    }
     const thread = this.#boot;
     const depth = thread.spans.length;
     this.#running = true;
     try {
+      const task = begin();
+      if (typeof task !== 'object') return task;
       const step = task.next();
       if (step.done === true) return step.value;
       thread.task = task;
@@ -384,4 +407,9 @@ export class Scheduler {
     );
     return new SimError('deadlock', `no task can ever run again:\n${lines.join('\n')}`, { report });
   }
+}
+
+function* giveWay(): Task<undefined> {
+  yield PREEMPT;
+  return undefined;
 }

@@ -56,12 +56,34 @@ export type Wait = WaitQueue | Delay | typeof RESCHEDULE | typeof PREEMPT;
 export type Task<T> = Generator<Wait, T, undefined>;
 
 /**
- * The result of a callback that may sleep but usually does not: the value at once, or a task to
- * be finished with `yield* settle(...)`. Spares the hot paths a generator.
+ * The result of a step that may sleep but usually does not: the value at once, or a task to be
+ * finished with `yield* settle(...)`. Spares the hot paths a generator.
  */
-export type MaybeTask<T extends number | boolean | undefined> = T | Task<T>;
+export type MaybeTask<T extends AtOnce> = T | Task<T>;
+
+/** What can be told from a task by its type alone. */
+type AtOnce = number | boolean | string | undefined;
 
 /** Finishes what a `MaybeTask` began. */
-export function* settle<T extends number | boolean | undefined>(result: MaybeTask<T>): Task<T> {
+export function* settle<T extends AtOnce>(result: MaybeTask<T>): Task<T> {
   return typeof result === 'object' ? yield* result : result;
+}
+
+/**
+ * Goes on with the result of a step: at once where the step was done at once, else in a task. So a
+ * path is written once, and costs no task where nothing waits.
+ */
+export function after<A extends AtOnce, B extends AtOnce>(
+  step: MaybeTask<A>,
+  next: (value: A) => MaybeTask<B>,
+): MaybeTask<B> {
+  return typeof step === 'object' ? afterTask(step, next) : next(step);
+}
+
+function* afterTask<A extends AtOnce, B extends AtOnce>(
+  step: Task<A>,
+  next: (value: A) => MaybeTask<B>,
+): Task<B> {
+  const last = next(yield* step);
+  return typeof last === 'object' ? yield* last : last;
 }

@@ -59,6 +59,7 @@ export class WaitQueue {
 
   /** Makes every sleeper runnable, in the order in which they went to sleep. */
   wakeAll(): void {
+    if (this.#sleepers.length === 0) return;
     for (const thread of this.#sleepers.splice(0)) this.#scheduler.wake(thread);
   }
 }

@@ -10,6 +10,7 @@ import { SimError } from '../../core/errors.ts';
 import type { Kernel } from '../../core/kernel.ts';
 import type { Machine } from '../../core/machine.ts';
 import {
+  FaultWordsPool,
   MIGRATE_PFN_LOCKED,
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_WRITE,
@@ -80,7 +81,7 @@ class Chunk implements DevPagemapOps {
   }
 
   /** dmirror_devmem_fault. */
-  migrateToRam(fault: DeviceFault): Task<number> {
+  migrateToRam(fault: DeviceFault): MaybeTask<number> {
     return migrateOneToRam(this.#device, fault);
   }
 }
@@ -105,6 +106,8 @@ export class Dmirror implements Driver, Owner {
    */
   readonly mended: boolean;
   readonly defects: ReadonlySet<DmirrorDefect>;
+  /** For CPU faults. */
+  readonly faultWords: FaultWordsPool = new FaultWordsPool();
   #name: string;
   #machine: Machine | null = null;
   #bus: BusMaster | null = null;
@@ -253,14 +256,15 @@ export class Dmirror implements Driver, Owner {
    * Lets the time pass that moving `count` pages takes. The device does it with the task of whoever
    * asked: over its link where it has one, else as a CPU copies memory.
    */
-  *moveTime(timing: Timing, direction: LinkDirection, count: number): Task<void> {
-    if (count === 0) return;
+  *moveTime(timing: Timing, direction: LinkDirection, count: number): Task<undefined> {
+    if (count === 0) return undefined;
     const bytes = count * this.kernel.pageSize;
     if (this.#time !== null) yield* this.#time.move(direction, bytes);
     else {
       const ns = transferNs(bytes, timing.cpu.copyBytesPerSecond);
       if (ns > 0) yield new Delay(ns, 'work', `${this.#name}: copying`);
     }
+    return undefined;
   }
 
   /** A device page with one reference, locked; NO_PAGE when there is none: dmirror_devmem_alloc_page. */

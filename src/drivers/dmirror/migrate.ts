@@ -14,14 +14,16 @@ import {
   MigrateVma,
   migratePfn,
   migratePfnPage,
-  migrateVmaFinalizeTask,
+  migrateVmaFinalizeStep,
   migrateVmaPages,
+  migrateVmaPagesStep,
   migrateVmaSetup,
+  migrateVmaSetupStep,
 } from '../../core/migrate/index.ts';
 import { VM_FAULT_SIGBUS } from '../../core/mm/fault-flags.ts';
 import { VM_READ, VM_WRITE, type Vma } from '../../core/mm/vma.ts';
 import type { DeviceFault } from '../../core/pagemap/pagemap.ts';
-import { PREEMPT, type Task } from '../../core/sched/task.ts';
+import { after, type MaybeTask, PREEMPT, settle, type Task } from '../../core/sched/task.ts';
 import { NO_PAGE, type Page, type Va } from '../../core/units.ts';
 import type { Dmirror } from './device.ts';
 import { BATCH_PAGES } from './fault.ts';
@@ -46,7 +48,7 @@ export function migrateToDevice(file: DmirrorFile, start: Va, end: Va): Task<num
     if (!file.device.mended) yield* mapMigrated(file, args);
     const { scheduler } = file.mm.kernel;
     if (scheduler.preempts && scheduler.overtaken('dmirror: finalize', 0)) yield PREEMPT;
-    yield* migrateVmaFinalizeTask(args);
+    yield* settle(migrateVmaFinalizeStep(args));
   });
 }
 
@@ -63,7 +65,7 @@ export function migrateToSystem(
     if (timing !== null) yield* file.device.moveTime(timing, 'toHost', copied);
     yield* migrateVmaPages(args);
     moved(countMovedPages(args.src, args.npages));
-    yield* migrateVmaFinalizeTask(args);
+    yield* settle(migrateVmaFinalizeStep(args));
   });
 }
 
@@ -213,28 +215,64 @@ function copyToRam(args: MigrateVma, mirror: DmirrorFile | null): number {
  * The CPU touched a page of `device`: dmirror_devmem_fault. Where RAM is full the page stays, and
  * the CPU faults again.
  */
-export function* migrateOneToRam(device: Dmirror, fault: DeviceFault): Task<number> {
+export function migrateOneToRam(device: Dmirror, fault: DeviceFault): MaybeTask<number> {
+  if (device.kernel.era.faultPage) return bringHome(device, fault);
+  return after(arriveUnheld(device, fault.page), () => bringHome(device, fault));
+}
+
+function bringHome(device: Dmirror, { vma, address, page }: DeviceFault): MaybeTask<number> {
   const { kernel } = device;
-  if (!kernel.era.faultPage) yield* arriveUnheld(device, fault.page);
   // The file that migrated the page may mirror another process than the one that faults.
-  const mirror = device.migratorOf(fault.page);
+  const mirror = device.migratorOf(page);
   const namesFaultPage = kernel.era.faultPage && !device.defects.has('no_fault_page');
+  const words = device.faultWords.take();
   const args = new MigrateVma({
-    vma: fault.vma,
-    start: fault.address,
-    end: fault.address + kernel.pageSize,
-    src: new Uint32Array(1),
-    dst: new Uint32Array(1),
+    vma,
+    start: address,
+    end: address + kernel.pageSize,
+    src: words.src,
+    dst: words.dst,
     pgmapOwner: device,
     flags: selectDevice(device),
-    faultPage: namesFaultPage ? fault.page : NO_PAGE,
+    faultPage: namesFaultPage ? page : NO_PAGE,
     cause: 'cpu_fault',
   });
-  if ((yield* migrateVmaSetup(args)) !== 0) return VM_FAULT_SIGBUS;
+  const ret = migrateVmaSetupStep(args);
+  return typeof ret === 'object'
+    ? after(ret, (late) => moveHome(device, args, mirror, late))
+    : moveHome(device, args, mirror, ret);
+}
+
+/** What follows setup, which answered `ret`. */
+function moveHome(
+  device: Dmirror,
+  args: MigrateVma,
+  mirror: DmirrorFile | null,
+  ret: number,
+): MaybeTask<number> {
+  if (ret !== 0) {
+    device.faultWords.give(args);
+    return VM_FAULT_SIGBUS;
+  }
   const copied = copyToRam(args, mirror);
-  if (kernel.timing !== null) yield* device.moveTime(kernel.timing, 'toHost', copied);
-  yield* migrateVmaPages(args);
-  yield* migrateVmaFinalizeTask(args);
+  const { timing } = device.kernel;
+  if (timing === null) return finalizeHome(device, args);
+  return after(device.moveTime(timing, 'toHost', copied), () => finalizeHome(device, args));
+}
+
+function finalizeHome(device: Dmirror, args: MigrateVma): MaybeTask<number> {
+  const moved = migrateVmaPagesStep(args);
+  if (moved !== undefined) return after(moved, () => finalizeMoved(device, args));
+  return finalizeMoved(device, args);
+}
+
+function finalizeMoved(device: Dmirror, args: MigrateVma): MaybeTask<number> {
+  const done = migrateVmaFinalizeStep(args);
+  return done === undefined ? endHome(device, args) : after(done, () => endHome(device, args));
+}
+
+function endHome(device: Dmirror, args: MigrateVma): number {
+  device.faultWords.give(args);
   return 0;
 }
 
@@ -243,10 +281,10 @@ export function* migrateOneToRam(device: Dmirror, fault: DeviceFault): Task<numb
  * may have brought it home meanwhile, for another process that shared it, and then there is no page
  * to look at.
  */
-function* arriveUnheld({ kernel, name }: Dmirror, page: Page): Task<void> {
+function* arriveUnheld({ kernel, name }: Dmirror, page: Page): Task<undefined> {
   const { scheduler, pages } = kernel;
   if (scheduler.preempts && scheduler.overtaken('CPU fault: migrate_to_ram', page)) yield PREEMPT;
-  if (pages.refcount[page]! > pages.freeDevicePageRefs) return;
+  if (pages.refcount[page]! > pages.freeDevicePageRefs) return undefined;
   throw new SimError(
     'use-after-free',
     `a CPU fault brought ${name} page ${page}, which was freed on the way`,

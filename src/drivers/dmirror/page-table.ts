@@ -1,4 +1,5 @@
 /** The page table of a mirror: what the device believes is mapped where. */
+import { VpnTable } from '../../core/mm/vpn-table.ts';
 import type { StateHash } from '../../core/state-hash.ts';
 import type { Page, Vpn } from '../../core/units.ts';
 
@@ -27,8 +28,8 @@ const TAGS = 4;
  * the device page, for here device pages hold their contents themselves.
  */
 export class MirrorPageTable {
-  /** By virtual page number: the page times 4 plus the tag. A read-only zero page is 0. */
-  readonly #entries: Map<Vpn, number> = new Map();
+  /** The page times 4 plus the tag. A read-only zero page is 0. */
+  readonly #entries: VpnTable = new VpnTable();
 
   get size(): number {
     return this.#entries.size;
@@ -41,18 +42,18 @@ export class MirrorPageTable {
   /** The page mapped at `vpn`, or -1. */
   page(vpn: Vpn): Page | -1 {
     const entry = this.#entries.get(vpn);
-    return entry === undefined ? -1 : Math.floor(entry / TAGS);
+    return entry < 0 ? -1 : Math.floor(entry / TAGS);
   }
 
   /** The page mapped for writing at `vpn`, or -1. */
   writablePage(vpn: Vpn): Page | -1 {
     const entry = this.#entries.get(vpn);
-    return entry === undefined || entry % TAGS !== TAG_WRITE ? -1 : Math.floor(entry / TAGS);
+    return entry < 0 || entry % TAGS !== TAG_WRITE ? -1 : Math.floor(entry / TAGS);
   }
 
   entry(vpn: Vpn): MirrorEntry | null {
     const entry = this.#entries.get(vpn);
-    if (entry === undefined) return null;
+    if (entry < 0) return null;
     const tag = entry % TAGS;
     const access = tag === TAG_WRITE ? 'write' : tag === TAG_ATOMIC ? 'exclusive' : 'read';
     return { page: Math.floor(entry / TAGS), access };
@@ -64,28 +65,13 @@ export class MirrorPageTable {
 
   /** Erases `first` to `last`, both included. Whole address spaces are fine: no gap is walked. */
   eraseRange(first: Vpn, last: Vpn): void {
-    const entries = this.#entries;
-    if (last - first >= entries.size) {
-      for (const vpn of entries.keys()) {
-        if (vpn >= first && vpn <= last) entries.delete(vpn);
-      }
-      return;
-    }
-    for (let vpn = first; vpn <= last; vpn++) entries.delete(vpn);
+    this.#entries.deleteRange(first, last + 1);
   }
 
   /** True if anything in [first, end) is mapped exclusively. */
   hasExclusive(first: Vpn, end: Vpn): boolean {
-    const entries = this.#entries;
-    if (end - first > entries.size) {
-      for (const [vpn, entry] of entries) {
-        if (vpn >= first && vpn < end && entry % TAGS === TAG_ATOMIC) return true;
-      }
-      return false;
-    }
-    for (let vpn = first; vpn < end; vpn++) {
-      const entry = entries.get(vpn);
-      if (entry !== undefined && entry % TAGS === TAG_ATOMIC) return true;
+    for (const [, entry] of this.#entries.entries(first, end)) {
+      if (entry % TAGS === TAG_ATOMIC) return true;
     }
     return false;
   }
@@ -95,6 +81,6 @@ export class MirrorPageTable {
   }
 
   fingerprint(hash: StateHash): void {
-    hash.addPairs(this.#entries);
+    hash.addPairs(this.#entries.entries());
   }
 }

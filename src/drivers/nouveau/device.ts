@@ -13,10 +13,11 @@ import { SimError } from '../../core/errors.ts';
 import { userCall } from '../../core/events/call.ts';
 import type { Kernel } from '../../core/kernel.ts';
 import type { Machine } from '../../core/machine.ts';
+import { FaultWordsPool } from '../../core/migrate/index.ts';
 import type { Mm } from '../../core/mm/mm.ts';
 import type { Owner } from '../../core/pagemap/pagemap.ts';
 import type { Process } from '../../core/process.ts';
-import type { Task } from '../../core/sched/task.ts';
+import { type MaybeTask, settle, type Task } from '../../core/sched/task.ts';
 import { WaitQueue } from '../../core/sched/wait-queue.ts';
 import type { StateHash } from '../../core/state-hash.ts';
 import { MiB, type Page, type Va } from '../../core/units.ts';
@@ -95,6 +96,8 @@ export class Nouveau implements Driver, Owner {
   #users = 0;
   readonly #allocations: Failures = new Failures('no allocation');
   readonly #pins: Failures = new Failures('no pin');
+  /** For CPU faults. */
+  readonly faultWords: FaultWordsPool = new FaultWordsPool();
   /** What migrations have mapped for the copy engine. */
   readonly dma: DmaMappings = new DmaMappings();
   readonly #warnings: string[] = [];
@@ -387,19 +390,36 @@ export class Nouveau implements Driver, Owner {
   /** Runs a bind, which removal lets come to its end. */
   *whilePresent(bind: Task<number>): Task<number> {
     if (this.#removed) return -ENODEV;
-    return yield* this.whileInUse(bind);
+    return yield* settle(this.whileInUse(() => bind));
   }
 
   /** Runs what needs the GPU awake to its end. */
-  *whileInUse(task: Task<number>): Task<number> {
+  whileInUse(begin: () => MaybeTask<number>): MaybeTask<number> {
     this.wake();
     this.#users++;
+    let result: MaybeTask<number>;
+    try {
+      result = begin();
+    } catch (error) {
+      this.#endUse();
+      throw error;
+    }
+    if (typeof result === 'object') return this.#whileTask(result);
+    this.#endUse();
+    return result;
+  }
+
+  *#whileTask(task: Task<number>): Task<number> {
     try {
       return yield* task;
     } finally {
-      this.#users--;
-      if (this.#users === 0) this.#made.unused.wakeAll();
+      this.#endUse();
     }
+  }
+
+  #endUse(): void {
+    this.#users--;
+    if (this.#users === 0) this.#made.unused.wakeAll();
   }
 
   /** A call to this GPU, as a span of the event stream. */

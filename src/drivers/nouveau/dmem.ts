@@ -16,7 +16,7 @@ import {
   FreePages,
   memremapPages,
 } from '../../core/pagemap/pagemap.ts';
-import type { Task } from '../../core/sched/task.ts';
+import type { MaybeTask, Task } from '../../core/sched/task.ts';
 import type { StateHash } from '../../core/state-hash.ts';
 import { MiB, NO_PAGE, type Page } from '../../core/units.ts';
 import type { Nouveau } from './device.ts';
@@ -83,8 +83,8 @@ export class DmemChunk implements DevPagemapOps {
   }
 
   /** nouveau_dmem_migrate_to_ram. */
-  migrateToRam(fault: DeviceFault): Task<number> {
-    return this.#device.whileInUse(migrateToRam(this.#device, fault));
+  migrateToRam(fault: DeviceFault): MaybeTask<number> {
+    return this.#device.whileInUse(() => migrateToRam(this.#device, fault));
   }
 }
 

@@ -14,12 +14,14 @@ import {
   migratePfnPage,
   migrateVmaFinalize,
   migrateVmaPages,
+  migrateVmaPagesStep,
   migrateVmaSetup,
+  migrateVmaSetupStep,
 } from '../../core/migrate/index.ts';
 import { VM_FAULT_SIGBUS } from '../../core/mm/fault-flags.ts';
 import type { Vma } from '../../core/mm/vma.ts';
 import type { DeviceFault } from '../../core/pagemap/pagemap.ts';
-import { Delay, settle, type Task } from '../../core/sched/task.ts';
+import { after, Delay, type MaybeTask, settle, type Task } from '../../core/sched/task.ts';
 import { WaitQueue } from '../../core/sched/wait-queue.ts';
 import { NO_PAGE, type Page, type Va } from '../../core/units.ts';
 import { GPU_PTE_VALID, GPU_PTE_VRAM } from '../../hw/gpu-page-table.ts';
@@ -45,24 +47,42 @@ function wordFor(page: Page): number {
  * The CPU touched a page of `device`: nouveau_dmem_migrate_to_ram. One page comes home. Where RAM
  * is full it stays, and the CPU faults again (before v6.1: SIGBUS).
  */
-export function* migrateToRam(device: Nouveau, fault: DeviceFault): Task<number> {
+export function migrateToRam(device: Nouveau, fault: DeviceFault): MaybeTask<number> {
   const { kernel } = device;
   device.wake();
+  const words = device.faultWords.take();
   const args = new MigrateVma({
     vma: fault.vma,
     start: fault.address,
     end: fault.address + kernel.pageSize,
-    src: new Uint32Array(1),
-    dst: new Uint32Array(1),
+    src: words.src,
+    dst: words.dst,
     pgmapOwner: device,
     flags: MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
     faultPage: kernel.era.faultPage ? fault.page : NO_PAGE,
     cause: 'cpu_fault',
   });
-  if ((yield* migrateVmaSetup(args)) < 0) return VM_FAULT_SIGBUS;
-  if (args.cpages === 0) return 0;
-  const result = yield* moveOneHome(device, args);
+  const ret = migrateVmaSetupStep(args);
+  return typeof ret === 'object'
+    ? after(ret, (late) => moveAndFinalize(device, args, late))
+    : moveAndFinalize(device, args, ret);
+}
+
+/** What follows setup, which answered `ret`. */
+function moveAndFinalize(device: Nouveau, args: MigrateVma, ret: number): MaybeTask<number> {
+  if (ret < 0 || args.cpages === 0) {
+    device.faultWords.give(args);
+    return ret < 0 ? VM_FAULT_SIGBUS : 0;
+  }
+  const result = moveOneHome(device, args);
+  return typeof result === 'object'
+    ? after(result, (late) => finalizeHome(device, args, late))
+    : finalizeHome(device, args, result);
+}
+
+function finalizeHome(device: Nouveau, args: MigrateVma, result: number): number {
   migrateVmaFinalize(args);
+  device.faultWords.give(args);
   return result;
 }
 
@@ -74,8 +94,8 @@ export function* migrateToRam(device: Nouveau, fault: DeviceFault): Task<number>
  * the migration entry stays, for a page that is gone. A process that touches it again never gets
  * out of the fault; munmap and exit take the entry away. `mended` devices take the name back.
  */
-function* moveOneHome(device: Nouveau, args: MigrateVma): Task<number> {
-  const { kernel, engine, rules } = device;
+function moveOneHome(device: Nouveau, args: MigrateVma): MaybeTask<number> {
+  const { kernel, rules } = device;
   const { pages } = kernel;
   const { src, dst } = args;
   const from = migratePfnPage(src[0]!);
@@ -84,18 +104,34 @@ function* moveOneHome(device: Nouveau, args: MigrateVma): Task<number> {
   if (to === NO_PAGE) return rules.evicts ? 0 : VM_FAULT_SIGBUS;
   device.remains?.restore(to);
   dst[0] = wordFor(to);
-  const copied = yield* copyUnderLock(device, args, to, from);
+  const copied = copyUnderLock(device, args, to, from);
+  return typeof copied === 'object'
+    ? after(copied, (late) => moveCopied(device, args, to, late))
+    : moveCopied(device, args, to, copied);
+}
+
+function moveCopied(
+  device: Nouveau,
+  args: MigrateVma,
+  to: Page,
+  copied: number,
+): MaybeTask<number> {
+  const { kernel, engine, rules } = device;
   if (copied !== 0) {
     if (!rules.evicts || device.mended) {
-      dst[0] = 0;
-      pages.unlock(to);
-      pages.put(to);
+      args.dst[0] = 0;
+      kernel.pages.unlock(to);
+      kernel.pages.put(to);
     }
     return VM_FAULT_SIGBUS;
   }
   const fence = engine.fence();
-  yield* migrateVmaPages(args);
-  yield* settle(fence.wait());
+  const moved = migrateVmaPagesStep(args);
+  if (moved === undefined && fence.done) return endCopy(device);
+  return after(moved, () => after(fence.wait(), () => endCopy(device)));
+}
+
+function endCopy(device: Nouveau): number {
   device.dma.unmap(1);
   return 0;
 }
@@ -106,15 +142,26 @@ function* moveOneHome(device: Nouveau, args: MigrateVma): Task<number> {
  * notification is there, except in the space that faults, whose own notifier lets the migration
  * pass. `mended` devices let none pass.
  */
-function* copyUnderLock(device: Nouveau, args: MigrateVma, to: Page, from: Page): Task<number> {
+function copyUnderLock(device: Nouveau, args: MigrateVma, to: Page, from: Page): MaybeTask<number> {
   const { rules } = device;
   const svmm = device.svmmOf(from);
   // Who migrated the page may have closed the GPU since; the kernel uses it after it was freed.
   const isNoticed = device.remains === null;
   if (svmm === null || !rules.mapsMigrated) return copyHome(device, to, from, isNoticed);
-  if (!svmm.mutex.tryLock()) yield* svmm.mutex.lock();
-  svmm.invalidate(args.start, args.end);
-  const result = copyHome(device, to, from, isNoticed);
+  return svmm.mutex.tryLock()
+    ? copyLocked(device, svmm, args, to, from)
+    : after(svmm.mutex.lock(), () => copyLocked(device, svmm, args, to, from));
+}
+
+function copyLocked(
+  device: Nouveau,
+  svmm: Svmm,
+  { start, end }: MigrateVma,
+  to: Page,
+  from: Page,
+): number {
+  svmm.invalidate(start, end);
+  const result = copyHome(device, to, from, device.remains === null);
   svmm.mutex.unlock();
   return result;
 }

@@ -1,0 +1,130 @@
+/**
+ * A sparse table from virtual page numbers to numbers: what the page table of a device is made of.
+ *
+ * Blocks of 512 entries lie under their number, so that neighbours share a look-up and gaps cost
+ * nothing.
+ */
+import type { Vpn } from '../units.ts';
+
+const BLOCK_ENTRIES = 512;
+
+interface Block {
+  /** The value plus 1; 0 where there is none. */
+  readonly words: Uint32Array<ArrayBuffer>;
+  used: number;
+}
+
+export class VpnTable {
+  readonly #blocks: Map<number, Block> = new Map();
+  #lastNumber = -1;
+  #last: Block | null = null;
+  #size = 0;
+
+  /** Entries that are there. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The value at `vpn`, or -1. */
+  get(vpn: Vpn): number {
+    const number = Math.floor(vpn / BLOCK_ENTRIES);
+    const block = number === this.#lastNumber ? this.#last : this.#find(number);
+    return block === null ? -1 : block.words[vpn - number * BLOCK_ENTRIES]! - 1;
+  }
+
+  /** @param value 0 to 2^32 - 2 */
+  set(vpn: Vpn, value: number): void {
+    const number = Math.floor(vpn / BLOCK_ENTRIES);
+    const block =
+      (number === this.#lastNumber ? this.#last : this.#find(number)) ?? this.#add(number);
+    const at = vpn - number * BLOCK_ENTRIES;
+    if (block.words[at] === 0) {
+      block.used++;
+      this.#size++;
+    }
+    block.words[at] = value + 1;
+  }
+
+  delete(vpn: Vpn): void {
+    const number = Math.floor(vpn / BLOCK_ENTRIES);
+    const block = number === this.#lastNumber ? this.#last : this.#find(number);
+    const at = vpn - number * BLOCK_ENTRIES;
+    if (block === null || block.words[at] === 0) return;
+    block.words[at] = 0;
+    block.used--;
+    this.#size--;
+  }
+
+  /** Erases [first, end). Whole address spaces are fine: gaps are not walked. */
+  deleteRange(first: Vpn, end: Vpn): void {
+    if (this.#size === 0) return;
+    const from = Math.floor(first / BLOCK_ENTRIES);
+    const to = Math.ceil(end / BLOCK_ENTRIES);
+    if (to - from > this.#blocks.size) {
+      for (const number of [...this.#blocks.keys()]) {
+        if (number >= from && number < to) this.#deleteWithin(number, first, end);
+      }
+      return;
+    }
+    for (let number = from; number < to; number++) this.#deleteWithin(number, first, end);
+  }
+
+  clear(): void {
+    this.#blocks.clear();
+    this.#lastNumber = -1;
+    this.#last = null;
+    this.#size = 0;
+  }
+
+  /** The entries of [first, end) by address; of all addresses unless given. */
+  *entries(first: Vpn = 0, end: Vpn = Number.MAX_SAFE_INTEGER): Generator<readonly [Vpn, number]> {
+    const numbers = [...this.#blocks.keys()].sort((a, b) => a - b);
+    for (const number of numbers) {
+      const base = number * BLOCK_ENTRIES;
+      if (base >= end || base + BLOCK_ENTRIES <= first) continue;
+      const { words, used } = this.#blocks.get(number)!;
+      let left = used;
+      for (let i = 0; left > 0; i++) {
+        if (words[i] === 0) continue;
+        left--;
+        if (base + i >= first && base + i < end) yield [base + i, words[i]! - 1];
+      }
+    }
+  }
+
+  #find(number: number): Block | null {
+    const block = this.#blocks.get(number) ?? null;
+    if (block !== null) {
+      this.#lastNumber = number;
+      this.#last = block;
+    }
+    return block;
+  }
+
+  #add(number: number): Block {
+    const block: Block = { words: new Uint32Array(BLOCK_ENTRIES), used: 0 };
+    this.#blocks.set(number, block);
+    this.#lastNumber = number;
+    this.#last = block;
+    return block;
+  }
+
+  #deleteWithin(number: number, first: Vpn, end: Vpn): void {
+    const block = this.#find(number);
+    if (block === null) return;
+    const base = number * BLOCK_ENTRIES;
+    const from = Math.max(first, base);
+    const to = Math.min(end, base + BLOCK_ENTRIES);
+    for (let i = from - base; i < to - base; i++) {
+      if (block.words[i] === 0) continue;
+      block.words[i] = 0;
+      block.used--;
+      this.#size--;
+    }
+    if (block.used > 0) return;
+    // Whoever unmaps a range may be done with it; single entries that go come back soon.
+    this.#blocks.delete(number);
+    this.#lastNumber = -1;
+    this.#last = null;
+  }
+}
