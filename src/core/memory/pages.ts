@@ -277,6 +277,20 @@ export class Pages {
     }
   }
 
+  /** `unlock` and `put`, as a migration ends for each page. */
+  unlockAndPut(page: Page): void {
+    const flags = this.flags[page]!;
+    if ((flags & PG_LOCKED) === 0 || this.#lockWaiters.size > 0 || this.#scheduler.slowLocks) {
+      this.unlock(page);
+      this.put(page);
+      return;
+    }
+    const left = this.refcount[page]! - 1;
+    this.flags[page] = flags & (0xffff ^ PG_LOCKED);
+    this.refcount[page] = left;
+    if (left <= 1) this.#putSlowly(page, left);
+  }
+
   /** Sleeps, without a reference, until somebody unlocks the page. */
   *waitUnlocked(page: Page): Task<void> {
     if (!this.isLocked(page)) return;

@@ -148,27 +148,30 @@ function collectLeaf(
   to: number,
   holes: boolean,
 ): void {
+  const { src, dst } = migrate;
+  const { page: entryPages, bits: entryBits } = leaf;
+  const system = selectsSystem(migrate, era);
+  let { npages, cpages } = migrate;
   for (let at = from; at < to; at++) {
-    const bits = leaf.bits[at]!;
+    const bits = entryBits[at]!;
     const kind = bits & PTE_KIND;
+    const page = entryPages[at]!;
     let word = 0;
-    if (kind === PTE_NONE) {
-      if (holes) {
-        word = MIGRATE_PFN_MIGRATE;
-        migrate.cpages++;
+    if (kind === PTE_NONE) word = holes ? MIGRATE_PFN_MIGRATE : 0;
+    else if (kind === PTE_PRESENT && page === NO_PAGE) word = system ? MIGRATE_PFN_MIGRATE : 0;
+    else if (isSelected(migrate, era, pages, kind, page, system)) {
+      word = take(migrate, era, pages, leaf, at, page, bits);
+      if (kind === PTE_DEVICE_PRIVATE && era.selection === 'any-owner' && word !== 0) {
+        tellTrespass(migrate, pages, page, npages);
       }
-    } else if (kind === PTE_PRESENT && leaf.page[at] === NO_PAGE) {
-      if (selectsSystem(migrate, era)) {
-        word = MIGRATE_PFN_MIGRATE;
-        migrate.cpages++;
-      }
-    } else if (isSelected(migrate, era, pages, kind, leaf.page[at]!)) {
-      word = take(migrate, era, pages, leaf, at);
-      if (word !== 0 && kind === PTE_DEVICE_PRIVATE) tellTrespass(migrate, pages, leaf.page[at]!);
     }
-    migrate.dst[migrate.npages] = 0;
-    migrate.src[migrate.npages++] = word;
+    if (word !== 0) cpages++;
+    dst[npages] = 0;
+    src[npages] = word;
+    npages++;
   }
+  migrate.npages = npages;
+  migrate.cpages = cpages;
 }
 
 function selectsSystem(migrate: MigrateVma, era: Era): boolean {
@@ -189,6 +192,7 @@ function isSelected(
   pages: Pages,
   kind: number,
   page: Page,
+  system: boolean,
 ): boolean {
   if (kind === PTE_DEVICE_PRIVATE) {
     const own = pages.pagemapOf(page)!.owner === migrate.pgmapOwner;
@@ -199,44 +203,48 @@ function isSelected(
   if (kind !== PTE_PRESENT) return false;
   // page->mapping is NULL only for pages that no rmap walk could find.
   if (pages.mapping[page] === 0) return false;
-  const pagemap = pages.pagemapOf(page);
-  if (pagemap === null) return selectsSystem(migrate, era);
+  if (!pages.isZoneDevice(page)) return system;
   return (
     (migrate.flags & MIGRATE_VMA_SELECT_DEVICE_COHERENT) !== 0 &&
-    pagemap.owner === migrate.pgmapOwner
+    pages.pagemapOf(page)!.owner === migrate.pgmapOwner
   );
 }
 
 /** Until v5.6 nobody asks whose device page it is: facts for whoever wonders what went wrong. */
-function tellTrespass(migrate: MigrateVma, pages: Pages, page: Page): void {
+function tellTrespass(migrate: MigrateVma, pages: Pages, page: Page, at: number): void {
   const { owner } = pages.pagemapOf(page)!;
   if (owner === migrate.owner || owner === migrate.pgmapOwner) return;
   const { mm } = migrate.vma!;
-  const va = migrate.start + migrate.npages * mm.pageSize;
+  const va = migrate.start + at * mm.pageSize;
   const by = migrate.owner?.name ?? 'migrate_vma without an owner';
   mm.kernel.trespass({ by, what: 'migrate', page, owner, pid: mm.pid, va });
 }
 
 /** Takes a reference and, if it can, the page lock, and leaves a migration entry: the `src` word. */
-function take(migrate: MigrateVma, era: Era, pages: Pages, leaf: Leaf, at: number): number {
-  const page = leaf.page[at]!;
-  const bits = leaf.bits[at]!;
+function take(
+  migrate: MigrateVma,
+  era: Era,
+  pages: Pages,
+  leaf: Leaf,
+  at: number,
+  page: Page,
+  bits: number,
+): number {
   const write = (bits & PTE_WRITE) !== 0 ? MIGRATE_PFN_WRITE : 0;
   const word = (migratePfn(page) | MIGRATE_PFN_MIGRATE | write) >>> 0;
   // A page that the CPU faults on is locked already, by the fault.
-  if (page !== lockedByFault(era, migrate.faultPage) && !pages.tryLock(page)) {
+  const isLockedByFault = page === lockedByFault(era, migrate.faultPage);
+  if (!isLockedByFault && !pages.tryLock(page)) {
     if (era.dropsLockedInCollect) return 0;
     // The prepare step tries once more; until then the mapping stays.
     pages.get(page);
-    migrate.cpages++;
     return word;
   }
   const exclusive = isAnonExclusive(pages, page);
   if (exclusive && !pageTryShareAnonRmap(pages, page)) {
-    if (page !== lockedByFault(era, migrate.faultPage)) pages.unlock(page);
+    if (!isLockedByFault) pages.unlock(page);
     return 0;
   }
-  migrate.cpages++;
   const entry = migrationEntry(bits, exclusive);
   if ((entry & PTE_DIRTY) !== 0 && era.collectKeepsDirty) {
     pages.flags[page] = pages.flags[page]! | PG_DIRTY;

@@ -21,7 +21,7 @@ import { collect } from './collect.ts';
 import { chargeCollect, chargeFinalize, chargeMove, chargeUnmap } from './cost.ts';
 import { digestWords } from './digest.ts';
 import { lockedByFault } from './fault-page.ts';
-import { finalizePages, finalizeSlowly } from './finalize.ts';
+import { finalizeRange, finalizeSlowly } from './finalize.ts';
 import { countArrived, tellWords } from './outcome.ts';
 import { movePages } from './pages.ts';
 import { unmapPages } from './unmap.ts';
@@ -232,9 +232,8 @@ function digest({ src, dst, npages, start }: MigrateVma): number {
 
 /** migrate_vma_finalize: maps the pages again, unlocks them, drops the references of setup. */
 export function migrateVmaFinalize(migrate: MigrateVma): void {
-  const { kernel } = migrate.vma!.mm;
   beginFinalize(migrate);
-  finalizePages(kernel, migrate.src, migrate.dst, migrate.npages, migrate.faultPage);
+  finalizeRange(migrate, migrate.vma!);
   endFinalize(migrate);
 }
 

@@ -152,36 +152,81 @@ export function replaceByMigrationEntry(
  * migration failed: remove_migration_ptes. `to` carries the index and mapping already.
  */
 export function removeMigrationPtes(kernel: Kernel, from: Page, to: Page): void {
-  const mapping = kernel.mappings.byId(kernel.pages.mapping[to]!);
+  const { pages } = kernel;
+  const mapping = kernel.mappings.byId(pages.mapping[to]!);
   if (mapping === null) return;
-  const index = kernel.pages.index[to]!;
+  const index = pages.index[to]!;
+  const { vmas } = mapping;
   // Nothing here sleeps, so the list cannot change under the walk.
-  for (const vma of mapping.vmas) {
+  for (let i = 0; i < vmas.length; i++) {
+    const vma = vmas[i]!;
     if (index < vma.pgoff || index >= vma.pgoff + vma.pages) continue;
-    const vpn = vma.mm.vpn(pageVa(vma, to));
-    const leaf = vma.mm.pageTable.leaf(vpn);
+    const { mm } = vma;
+    const vpn = mm.vpn(pageVa(vma, to));
+    const leaf = mm.pageTable.leaf(vpn);
     if (leaf === null) continue;
     const at = leafIndex(vpn);
     if ((leaf.bits[at]! & PTE_KIND) !== PTE_MIGRATION || leaf.page[at] !== from) continue;
     restore(vma, leaf, at, to);
-    const { events, pages } = kernel;
+    const { events } = kernel;
     if (from !== to && events.listening) {
-      events.ownerChange(vma.mm, vma.mm.va(vpn), to, pages.homeOf(from), pages.homeOf(to));
+      events.ownerChange(mm, mm.va(vpn), to, pages.homeOf(from), pages.homeOf(to));
     }
   }
 }
 
+/**
+ * The mapping whose pages `vma` alone may map, or 0: what it finds of them at their address need not be
+ * looked for elsewhere.
+ */
+export function exclusiveMappingOf(vma: Vma): number {
+  const { anonVma } = vma;
+  return anonVma !== null && anonVma.vmas.length === 1 ? anonVma.id : 0;
+}
+
+/**
+ * `removeMigrationPtes` where it is known already which entry it will find: entry `at` of `leaf`, for a
+ * page with this mapping and index. False, with nothing done, where that is not so.
+ */
+export function removeMigrationPte(
+  vma: Vma,
+  leaf: Leaf,
+  at: number,
+  from: Page,
+  to: Page,
+  mapping: number,
+  index: number,
+): boolean {
+  const { pages } = vma.mm;
+  if (pages.mapping[to] !== mapping || pages.index[to] !== index) return false;
+  if ((leaf.bits[at]! & PTE_KIND) !== PTE_MIGRATION || leaf.page[at] !== from) return false;
+  restore(vma, leaf, at, to);
+  return true;
+}
+
 /** remove_migration_pte: rights come from the VMA as it is now and from the migration entry. */
 function restore(vma: Vma, leaf: Leaf, at: number, page: Page): void {
-  const { pages } = vma.mm;
+  const { mm } = vma;
+  const { pages } = mm;
   const entry = leaf.bits[at]!;
-  const writable = (entry & PTE_WRITE) !== 0 && (vma.flags & VM_WRITE) !== 0;
-  let bits = (vma.pageProt & ~PTE_WRITE) | (writable ? PTE_WRITE : 0);
-  if ((entry & PTE_DIRTY) !== 0 && (pages.flags[page]! & PG_DIRTY) !== 0) bits |= PTE_DIRTY;
-  pages.get(page);
-  if (isAnon(pages, page)) {
-    pageAddAnonRmap(vma, page, (entry & (PTE_WRITE | PTE_EXCLUSIVE)) !== 0);
-  } else pageAddFileRmap(pages, page);
-  if (pages.isDevicePrivate(page)) bits = PTE_DEVICE_PRIVATE | (bits & PTE_WRITE);
-  leaf.set(at, page, bits);
+  const flags = pages.flags[page]!;
+  const isWritable = (entry & PTE_WRITE) !== 0 && (vma.flags & VM_WRITE) !== 0;
+  pages.refcount[page] = pages.refcount[page]! + 1;
+  pages.mapcount[page] = pages.mapcount[page]! + 1;
+  if (
+    (flags & PG_ANON) !== 0 &&
+    (entry & (PTE_WRITE | PTE_EXCLUSIVE)) !== 0 &&
+    mm.kernel.era.anonExclusive
+  ) {
+    pages.flags[page] = flags | PG_ANON_EXCLUSIVE;
+  }
+  leaf.page[at] = page;
+  if (pages.isDevicePrivate(page)) {
+    leaf.bits[at] = PTE_DEVICE_PRIVATE | (isWritable ? PTE_WRITE : 0);
+    return;
+  }
+  let bits = vma.pageProt & ~PTE_WRITE;
+  if (isWritable) bits |= PTE_WRITE;
+  if ((entry & PTE_DIRTY) !== 0 && (flags & PG_DIRTY) !== 0) bits |= PTE_DIRTY;
+  leaf.bits[at] = bits;
 }

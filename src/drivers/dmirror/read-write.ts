@@ -109,14 +109,18 @@ export function* copySlowly(
 export function copyOut(file: DmirrorFile, va: Va, npages: number, bounce: Bounce): number {
   const { mm, pageTable } = file;
   const { bus } = file.device;
+  const { pageSize, pid } = mm;
+  const { data } = bounce;
   const first: Vpn = mm.vpn(va);
-  for (; bounce.cpages < npages; bounce.cpages++) {
-    const page = pageTable.page(first + bounce.cpages);
-    if (page < 0) return -ENOENT;
-    const at = va + bounce.cpages * mm.pageSize;
-    bounce.data[bounce.cpages] = bus.read32(page, 0, mm.pid, at);
+  let i = bounce.cpages;
+  let page: Page | -1 = 0;
+  for (; i < npages; i++) {
+    page = pageTable.page(first + i);
+    if (page < 0) break;
+    data[i] = bus.read32(page, 0, pid, va + i * pageSize);
   }
-  return 0;
+  bounce.cpages = i;
+  return page < 0 ? -ENOENT : 0;
 }
 
 /** dmirror_do_write: -ENOENT at the first page that is not mapped for writing. */
