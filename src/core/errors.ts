@@ -22,6 +22,7 @@ export type SimErrorCode =
   | 'signal'
   | 'invariant'
   | 'bad-recording'
+  | 'bad-trace'
   | 'limit';
 
 export class SimError extends Error {

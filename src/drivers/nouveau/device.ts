@@ -18,7 +18,6 @@ import type { Mm } from '../../core/mm/mm.ts';
 import type { Owner } from '../../core/pagemap/pagemap.ts';
 import type { Process } from '../../core/process.ts';
 import { type MaybeTask, settle, type Task } from '../../core/sched/task.ts';
-import { WaitQueue } from '../../core/sched/wait-queue.ts';
 import type { StateHash } from '../../core/state-hash.ts';
 import { MiB, type Page, type Va } from '../../core/units.ts';
 import { BusMaster } from '../../hw/bus.ts';
@@ -41,6 +40,7 @@ import { type NouveauRules, rulesOf } from './rules.ts';
 import { type StaleMapping, staleMappings } from './stale.ts';
 import { type Channel, Svm } from './svm.ts';
 import type { Svmm } from './svmm.ts';
+import { Users } from './users.ts';
 
 export interface NouveauOptions {
   /** For people; by default nouveau0, nouveau1, … in the order of attaching. */
@@ -92,8 +92,6 @@ export class Nouveau implements Driver, Owner {
   #nextSvmmId = 1;
   #suspended = false;
   #removed = false;
-  /** Binds and CPU faults that run: sleep and removal wait for them. */
-  #users = 0;
   readonly #allocations: Failures = new Failures('no allocation');
   readonly #pins: Failures = new Failures('no pin');
   /** For CPU faults. */
@@ -232,7 +230,7 @@ export class Nouveau implements Driver, Owner {
   fingerprint(hash: StateHash): void {
     const { gpu, engine, dmem, svm, remains } = this.#made;
     hash.add((this.#suspended ? 1 : 0) | (this.#removed ? 2 : 0));
-    hash.add(this.#users);
+    hash.add(this.#made.users.count);
     for (const { svmm, closed } of this.#files) hash.add(closed ? -1 : (svmm?.id ?? 0));
     for (const part of [gpu, engine, dmem, svm, remains, this.dma]) part?.fingerprint(hash);
     this.#allocations.fingerprint(hash);
@@ -396,30 +394,7 @@ export class Nouveau implements Driver, Owner {
   /** Runs what needs the GPU awake to its end. */
   whileInUse(begin: () => MaybeTask<number>): MaybeTask<number> {
     this.wake();
-    this.#users++;
-    let result: MaybeTask<number>;
-    try {
-      result = begin();
-    } catch (error) {
-      this.#endUse();
-      throw error;
-    }
-    if (typeof result === 'object') return this.#whileTask(result);
-    this.#endUse();
-    return result;
-  }
-
-  *#whileTask(task: Task<number>): Task<number> {
-    try {
-      return yield* task;
-    } finally {
-      this.#endUse();
-    }
-  }
-
-  #endUse(): void {
-    this.#users--;
-    if (this.#users === 0) this.#made.unused.wakeAll();
+    return this.#made.users.during(begin);
   }
 
   /** A call to this GPU, as a span of the event stream. */
@@ -438,11 +413,11 @@ export class Nouveau implements Driver, Owner {
 
   *#suspend(): Task<number> {
     if (this.#removed) return -ENODEV;
-    const { svm, dmem } = this.#made;
+    const { svm, dmem, users } = this.#made;
     for (;;) {
       if (svm !== null) yield* svm.idle();
-      if (this.#users === 0) break;
-      yield this.#made.unused;
+      if (users.count === 0) break;
+      yield* users.wait();
     }
     if (this.#removed) return -ENODEV;
     if (this.#suspended) return 0;
@@ -464,7 +439,7 @@ export class Nouveau implements Driver, Owner {
     const { svm, dmem } = this.#made;
     this.wake();
     this.#removed = true;
-    while (this.#users > 0) yield this.#made.unused;
+    yield* this.#made.users.wait();
     for (const file of this.#files) yield* file.hangUp();
     if (svm !== null) {
       svm.disable();
@@ -485,7 +460,8 @@ class Parts {
   readonly gpu: Gpu;
   readonly engine: CopyEngine;
   readonly time: DeviceTime | null;
-  readonly unused: WaitQueue;
+  /** Binds and CPU faults that run. */
+  readonly users: Users;
   readonly svm: Svm | null;
   readonly remains: Remains | null;
   dmem: Dmem | null;
@@ -509,7 +485,7 @@ class Parts {
       faultEntries,
       onInterrupt: () => device.svm?.interrupt(),
     });
-    this.unused = new WaitQueue(machine.scheduler, () => `whoever uses ${device.name}`);
+    this.users = new Users(machine.scheduler, device.name);
     this.svm = options.svm === false ? null : new Svm(device, kernel);
     this.remains = device.defects.has('unseen_copy_errors') ? new Remains(kernel) : null;
     this.dmem = options.dmem === false ? null : new Dmem(device, kernel);
