@@ -33,6 +33,7 @@ const COMMANDS: ReadonlyMap<string, Load> = new Map<string, Load>([
   ['export', async () => (await import('./export.ts')).exportCommand],
   ['explain', async () => (await import('./explain.ts')).explainCommand],
   ['check-driver', async () => (await import('./check-driver.ts')).checkDriverCommand],
+  ['replay', async () => (await import('./replay-trace.ts')).replayCommand],
   ['import', async () => (await import('./import.ts')).importCommand],
   ['demo', async () => (await import('./demo.ts')).demoCommand],
 ]);

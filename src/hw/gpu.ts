@@ -11,7 +11,7 @@ import { SimError } from '../core/errors.ts';
 import type { Kernel } from '../core/kernel.ts';
 import type { Task } from '../core/sched/task.ts';
 import type { StateHash } from '../core/state-hash.ts';
-import { hex, type Page } from '../core/units.ts';
+import { hex, type Page, type Va } from '../core/units.ts';
 import type { BusMaster } from './bus.ts';
 import type { DeviceTime } from './device-time.ts';
 import { FaultBuffer, type FaultEntry } from './fault-buffer.ts';
@@ -181,6 +181,28 @@ export class Gpu {
       if (rest !== null) yield rest;
     }
     return batch.results;
+  }
+
+  /**
+   * A load of what is mapped, at once: -1 where it would fault, where the channel is dead, and where
+   * accesses take time.
+   */
+  tryLoad32(instance: GpuInstance, va: Va): number {
+    if (instance.dead || this.#time !== null) return -1;
+    const vpn = Math.floor(va / this.#pageSize);
+    const page = instance.pageTable.pageFor(vpn, neededFlags('read'));
+    if (page < 0) return -1;
+    return this.#bus.read32(page, (va - vpn * this.#pageSize) / 4, instance.pid, va);
+  }
+
+  /** The same for a store. False: not done. */
+  tryStore32(instance: GpuInstance, va: Va, value: number): boolean {
+    if (instance.dead || this.#time !== null) return false;
+    const vpn = Math.floor(va / this.#pageSize);
+    const page = instance.pageTable.pageFor(vpn, neededFlags('write'));
+    if (page < 0) return false;
+    this.#bus.write32(page, (va - vpn * this.#pageSize) / 4, value, instance.pid, va);
+    return true;
   }
 
   /** Tries every stalled access again. Those still not allowed fault anew: FAULT_REPLAY. */

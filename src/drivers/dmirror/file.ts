@@ -129,6 +129,27 @@ export class DmirrorFile implements OpenFile {
   }
 
   /**
+   * A load of what the device has mapped, without a call: -1 where it would have to fault. `va` is a
+   * multiple of 4.
+   */
+  tryLoad32(va: Va): number {
+    const { pageSize, pid } = this.mm;
+    const vpn = Math.floor(va / pageSize);
+    const page = this.pageTable.page(vpn);
+    return page < 0 ? -1 : this.device.bus.read32(page, (va - vpn * pageSize) / 4, pid, va);
+  }
+
+  /** The same for a store; other words of the page stay. False: not done. */
+  tryStore32(va: Va, value: number): boolean {
+    const { pageSize, pid } = this.mm;
+    const vpn = Math.floor(va / pageSize);
+    const page = this.pageTable.writablePage(vpn);
+    if (page < 0) return false;
+    this.device.bus.write32(page, (va - vpn * pageSize) / 4, value, pid, va);
+    return true;
+  }
+
+  /**
    * HMM_DMIRROR_MIGRATE_TO_DEV, then reads the pages back through the device: -ENOENT if one of
    * them did not come and was not mapped before either.
    */

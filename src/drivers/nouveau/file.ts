@@ -114,6 +114,18 @@ export class NouveauFile implements OpenFile {
     return this.device.told('execute', range, this.#execute(accesses), ({ ret }) => ret);
   }
 
+  /** A load of what the GPU has mapped, without a job: -1 where it would have to fault. */
+  tryLoad32(va: Va): number {
+    const channel = this.#channel;
+    return channel === null ? -1 : this.device.gpu.tryLoad32(channel.instance, va);
+  }
+
+  /** The same for a store. False: not done. */
+  tryStore32(va: Va, value: number): boolean {
+    const channel = this.#channel;
+    return channel !== null && this.device.gpu.tryStore32(channel.instance, va, value);
+  }
+
   /** A new channel in place of one that died. True if there is one that lives. */
   revive(): boolean {
     return this.device.machine.run(this.reviveTask());

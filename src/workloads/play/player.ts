@@ -1,0 +1,371 @@
+/**
+ * Plays a workload on a machine with a CPU and devices: every access goes through the emulator.
+ *
+ * CPU accesses are loads and stores of a process. Device accesses are what the device does with what it
+ * has mapped; those that miss wait until enough of them have come, or until somebody else has his turn,
+ * and are then served together, as the runtime of a GPU does: pages go to the device, and where its
+ * memory is full, those of the blocks that were used longest ago go home first. Every store writes a number
+ * of its own, and every load must find the number written last.
+ */
+import type { EraName } from '../../core/era.ts';
+import { SimError } from '../../core/errors.ts';
+import { Machine } from '../../core/machine.ts';
+import { VpnTable } from '../../core/mm/vpn-table.ts';
+import { ACCESS_SIGKILL, type Process } from '../../core/process.ts';
+import { GiB, type Vpn } from '../../core/units.ts';
+import type { AccessBatch, MappingChange, WorkloadSink } from '../types.ts';
+import { BlockLru } from './block-lru.ts';
+import { attachDevice, type PlayDevice, type PlayDriver } from './devices.ts';
+import type { AssignRule } from './rules.ts';
+import { Tally } from './tally.ts';
+
+export interface PlayerOptions {
+  readonly driver: PlayDriver;
+  /** 1 to 64. */
+  readonly devices: number;
+  readonly rule: AssignRule;
+  /** Pages that a device's memory holds; as many as there are unless given. */
+  readonly devicePages?: number;
+  /** Accesses of a device that may wait for their faults together, 1 to 4096; 256 unless given. */
+  readonly batch?: number;
+  readonly era?: EraName;
+  /** Bytes of a page of the workload, 4096 unless given. */
+  readonly pageSize?: number;
+  /** RAM in bytes, 256 GiB unless given; it costs what is used of it. */
+  readonly ramBytes?: number;
+}
+
+/** What one agent did. */
+export interface AgentCounts {
+  /** Rows of the workload. */
+  records: number;
+  /** Accesses of the program that they stand for. */
+  accesses: number;
+  stores: number;
+  /** Accesses that waited for a fault. */
+  missed: number;
+  /** Of a device: accesses that were served where the page was, because it did not come. */
+  remote: number;
+  /** Accesses that could not be served at all. */
+  failed: number;
+}
+
+/** Pages of a block, which goes home as a whole: 64 KiB, as what GPUs move at the least. */
+const BLOCK_PAGES = 16;
+/** Mappings that no trace told of are made in such pieces. */
+const PIECE_PAGES = 512;
+/** User addresses end at 2^47; pages from here on come below. */
+const PAGES_MAX: number = 2 ** 34;
+const BATCH_DEFAULT = 256;
+const VALUES = 0xffff_fff0;
+const NO_LIMIT: number = 2 ** 24;
+
+interface Waiting {
+  readonly vpn: Vpn;
+  readonly write: boolean;
+  readonly value: number;
+  /** What a load must find. */
+  readonly expected: number;
+}
+
+interface Agent {
+  readonly name: string;
+  readonly counts: AgentCounts;
+  readonly device: PlayDevice | null;
+  /** Null where memory has no limit, and nothing needs to go. */
+  readonly lru: BlockLru | null;
+  readonly waiting: Waiting[];
+  readonly waitingPages: Set<Vpn>;
+  evictedPages: number;
+  peakPages: number;
+}
+
+export class Player implements WorkloadSink {
+  readonly machine: Machine;
+  readonly proc: Process;
+  readonly tally: Tally;
+  readonly agents: readonly Agent[];
+  readonly pageSize: number;
+  /** Accesses of a device that may wait together. */
+  readonly batchAccesses: number;
+  /** Loads that found something else than was stored last. */
+  mismatches = 0;
+  /** Pieces of memory that were touched though no mapping was told of. */
+  unannounced = 0;
+  /** Accesses beyond the addresses of a process, which were moved below. */
+  folded = 0;
+  readonly #options: PlayerOptions;
+
+  readonly #devicePages: number;
+  /** What was stored last in the first word of each page. */
+  readonly #stored: VpnTable = new VpnTable();
+  #value = 0;
+  #before = 0;
+  /** The device whose accesses wait. */
+  #stalled: Agent | null = null;
+
+  /** @throws SimError `bad-argument` */
+  constructor(options: PlayerOptions) {
+    const { devices, driver, era, pageSize = 4096, ramBytes = 256 * GiB } = options;
+    if (!Number.isInteger(devices) || devices < 1 || devices > 64) {
+      throw new SimError('bad-argument', `expected 1 to 64 devices; found ${devices}`);
+    }
+    this.#options = options;
+    this.pageSize = pageSize;
+    this.batchAccesses = options.batch ?? BATCH_DEFAULT;
+    this.#devicePages = options.devicePages ?? NO_LIMIT;
+    this.machine = new Machine({ ramBytes, pageSize, ...(era === undefined ? {} : { era }) });
+    this.proc = this.machine.createProcess();
+    const attached = Array.from({ length: devices }, (_, i) =>
+      attachDevice(this.machine, this.proc, driver, i, this.#devicePages),
+    );
+    const limited = options.devicePages !== undefined;
+    this.agents = [
+      newAgent('cpu', null, false),
+      ...attached.map((one) => newAgent(one.name, one, limited)),
+    ];
+    this.tally = new Tally(
+      this.machine,
+      attached.map(({ owner }) => owner),
+    );
+  }
+
+  /** Accesses of the program so far. */
+  get accessesPlayed(): number {
+    return this.#before;
+  }
+
+  get options(): PlayerOptions {
+    return this.#options;
+  }
+
+  /** Pages that hold something that was stored. */
+  get pagesStored(): number {
+    return this.#stored.size;
+  }
+
+  accesses(batch: AccessBatch): void {
+    const { count, vpn, thread, write, weight } = batch;
+    const { rule } = this.#options;
+    const { agents, pageSize, proc } = this;
+    let before = this.#before;
+    for (let i = 0; i < count; i++) {
+      const page = vpn[i]! < PAGES_MAX ? vpn[i]! : this.#fold(vpn[i]!);
+      const isStore = write[i] !== 0;
+      const number = rule.agentOf(page, thread[i]!, before);
+      const agent = agents[number]!;
+      const stands = weight[i]!;
+      const { counts } = agent;
+      before += stands;
+      counts.records++;
+      counts.accesses += stands;
+      if (this.#stalled !== null && this.#stalled !== agent) this.#serve(this.#stalled);
+      if (isStore) {
+        counts.stores++;
+        this.#value = this.#value === VALUES ? 1 : this.#value + 1;
+      }
+      if (number !== 0) this.#deviceAccess(agent, agent.device!, page, isStore);
+      else if (isStore) {
+        if (proc.tryStore32(page * pageSize, this.#value) !== 0) this.#cpuSlowly(agent, page, true);
+        this.#stored.set(page, this.#value);
+      } else {
+        const value = proc.tryLoad32(page * pageSize);
+        if (value !== this.#expected(page)) this.#cpuLoaded(agent, page, value);
+      }
+    }
+    this.#before = before;
+  }
+
+  mapping({ kind, start, pages }: MappingChange): void {
+    if (this.#stalled !== null) this.#serve(this.#stalled);
+    if (start + pages > PAGES_MAX) return;
+    const va = start * this.pageSize;
+    if (kind === 'map') this.proc.mmap({ addr: va, pages });
+    else this.proc.munmap(va, pages * this.pageSize);
+    this.#stored.deleteRange(start, start + pages);
+  }
+
+  /** Serves what waits. Call it after the last access. */
+  end(): void {
+    if (this.#stalled !== null) this.#serve(this.#stalled);
+  }
+
+  #expected(page: Vpn): number {
+    const stored = this.#stored.get(page);
+    return stored < 0 ? 0 : stored;
+  }
+
+  #fold(page: Vpn): Vpn {
+    this.folded++;
+    return page % PAGES_MAX;
+  }
+
+  // The CPU ----------------------------------------------------------------------------------
+
+  /** A load that failed, or found something else than was stored. */
+  #cpuLoaded(agent: Agent, page: Vpn, value: number): void {
+    if (value < 0) this.#cpuSlowly(agent, page, false);
+    else this.mismatches++;
+  }
+
+  /** An access that got a signal: there may be no mapping yet. */
+  #cpuSlowly(agent: Agent, page: Vpn, write: boolean): void {
+    this.#mapAround(page);
+    const va = page * this.pageSize;
+    const value = write ? this.proc.tryStore32(va, this.#value) : this.proc.tryLoad32(va);
+    if (value === ACCESS_SIGKILL) {
+      throw new SimError('limit', `RAM of ${this.machine.kernel.pages.ramPages} pages is full`);
+    }
+    if (value < 0) agent.counts.failed++;
+    else if (!write && value !== this.#expected(page)) this.mismatches++;
+  }
+
+  /** Maps the gaps of the piece of memory around a page. */
+  #mapAround(page: Vpn): void {
+    const { proc, pageSize } = this;
+    const first = Math.floor(page / PIECE_PAGES) * PIECE_PAGES;
+    const end = (first + PIECE_PAGES) * pageSize;
+    let at = first * pageSize;
+    let made = false;
+    for (const vma of [...proc.mm.vmas.overlapping(at, end), null]) {
+      const until = vma === null ? end : vma.start;
+      if (until > at) {
+        proc.mmap({ addr: at, pages: (until - at) / pageSize });
+        made = true;
+      }
+      at = vma === null ? end : Math.max(at, vma.end);
+    }
+    if (made) this.unannounced++;
+  }
+
+  // Devices ----------------------------------------------------------------------------------
+
+  #deviceAccess(agent: Agent, device: PlayDevice, page: Vpn, isStore: boolean): void {
+    const isBehind = agent.waitingPages.size > 0 && agent.waitingPages.has(page);
+    if (!isBehind) {
+      const va = page * this.pageSize;
+      if (isStore) {
+        if (device.tryStore32(va, this.#value)) {
+          this.#stored.set(page, this.#value);
+          agent.lru?.use(Math.floor(page / BLOCK_PAGES));
+          return;
+        }
+      } else {
+        const value = device.tryLoad32(va);
+        if (value >= 0) {
+          if (value !== this.#expected(page)) this.mismatches++;
+          agent.lru?.use(Math.floor(page / BLOCK_PAGES));
+          return;
+        }
+      }
+    }
+    agent.counts.missed++;
+    agent.waiting.push({
+      vpn: page,
+      write: isStore,
+      value: this.#value,
+      expected: this.#expected(page),
+    });
+    if (isStore) this.#stored.set(page, this.#value);
+    agent.waitingPages.add(page);
+    this.#stalled = agent;
+    if (agent.waiting.length >= this.batchAccesses) this.#serve(agent);
+  }
+
+  /** Brings the pages that accesses of a device wait for, then does the accesses, in order. */
+  #serve(agent: Agent): void {
+    this.#stalled = null;
+    const device = agent.device!;
+    const pages = [...agent.waitingPages].sort((a, b) => a - b);
+    const limit = this.#options.devicePages;
+    for (let i = 0; i < pages.length; ) {
+      let n = 1;
+      while (i + n < pages.length && pages[i + n] === pages[i]! + n && n < this.#runPages) n++;
+      this.#bring(agent, device, pages[i]!, n, limit);
+      i += n;
+    }
+    agent.peakPages = Math.max(agent.peakPages, device.pagesInUse);
+    for (const access of agent.waiting) this.#perform(agent, device, access);
+    agent.waiting.length = 0;
+    agent.waitingPages.clear();
+  }
+
+  /** No run is longer than the memory of a device. */
+  get #runPages(): number {
+    return Math.min(this.batchAccesses, this.#devicePages);
+  }
+
+  #bring(
+    agent: Agent,
+    device: PlayDevice,
+    first: Vpn,
+    count: number,
+    limit: number | undefined,
+  ): void {
+    const { pageSize } = this;
+    const va = first * pageSize;
+    for (let i = 0; i < count; i++) {
+      if (this.proc.mm.vmas.find(va + i * pageSize) === null) this.#mapAround(first + i);
+    }
+    for (let i = 0; i < count; i++) {
+      const home = this.machine.ownerOf(this.proc, va + i * pageSize);
+      if (home === null || home === 'system' || home === device.owner) continue;
+      // Another device's: its driver gives it back when this one asks the kernel for it.
+      device.faultIn(va + i * pageSize, 1);
+    }
+    if (limit !== undefined) {
+      while (device.pagesInUse + count > limit && this.#evictOldest(agent, device)) {}
+      if (device.pagesInUse + count > limit) return;
+    }
+    device.migrate(va, count);
+    for (let i = 0; i < count; i += BLOCK_PAGES)
+      agent.lru?.use(Math.floor((first + i) / BLOCK_PAGES));
+    agent.lru?.use(Math.floor((first + count - 1) / BLOCK_PAGES));
+  }
+
+  /** False: there is nothing left to send home. */
+  #evictOldest(agent: Agent, device: PlayDevice): boolean {
+    const block = agent.lru!.takeOldest();
+    if (block < 0) return false;
+    const { pageSize, proc, machine } = this;
+    const first = block * BLOCK_PAGES;
+    for (let i = 0; i < BLOCK_PAGES; ) {
+      let n = 0;
+      while (
+        i + n < BLOCK_PAGES &&
+        machine.ownerOf(proc, (first + i + n) * pageSize) === device.owner
+      )
+        n++;
+      if (n > 0) {
+        const before = device.pagesInUse;
+        device.evict((first + i) * pageSize, n);
+        agent.evictedPages += before - device.pagesInUse;
+      }
+      i += n + 1;
+    }
+    return true;
+  }
+
+  #perform(agent: Agent, device: PlayDevice, { vpn, write, value, expected }: Waiting): void {
+    const va = vpn * this.pageSize;
+    const isLocal = this.machine.ownerOf(this.proc, va) === device.owner;
+    let found = write ? (device.tryStore32(va, value) ? value : -1) : device.tryLoad32(va);
+    if (found < 0) found = device.fault(va, write, value);
+    if (!isLocal) agent.counts.remote++;
+    if (found < 0) agent.counts.failed++;
+    else if (!write && found !== expected) this.mismatches++;
+  }
+}
+
+function newAgent(name: string, device: PlayDevice | null, limited: boolean): Agent {
+  return {
+    name,
+    counts: { records: 0, accesses: 0, stores: 0, missed: 0, remote: 0, failed: 0 },
+    device,
+    lru: limited && device !== null ? new BlockLru() : null,
+    waiting: [],
+    waitingPages: new Set(),
+    evictedPages: 0,
+    peakPages: 0,
+  };
+}
