@@ -82,6 +82,8 @@ export class Kernel {
 
   set watch(watch: MemoryWatch | null) {
     this.pages.watch = watch;
+    // The short way of loads and stores tells nobody.
+    for (const mm of this.mms) mm.pageTable.turnAway();
   }
 
   /** Somebody touches device memory that is not his. */

@@ -15,14 +15,14 @@ import { exitMm, forkMm } from './mm/fork.ts';
 import { MemoryFile } from './mm/memory-file.ts';
 import { Mm, type StaleTranslation } from './mm/mm.ts';
 import { madviseDontneed, mmapRegion, munmap } from './mm/mmap.ts';
-import { leafIndex } from './mm/page-table.ts';
+import { BLOCK_PAGES, leafIndex, REGION_BYTES } from './mm/page-table.ts';
 import { mprotect } from './mm/protect.ts';
 import { type Leaf, PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './mm/pte.ts';
 import { REFAULTS_AT_ONCE, refaultPause } from './mm/refault.ts';
 import { mremap } from './mm/remap.ts';
 import { VM_READ, VM_WRITE } from './mm/vma.ts';
 import { after, type MaybeTask, PREEMPT, settle, type Task } from './sched/task.ts';
-import { NO_PAGE, type Va } from './units.ts';
+import { NO_PAGE, PAGE_SIZE, type Va } from './units.ts';
 
 export type { OpenFile };
 
@@ -38,6 +38,19 @@ export const ACCESS_SIGKILL = -3;
 /** Where `mmap` looks for room when no address is given: a multiple of 2 MiB, upwards. */
 const MMAP_BASE: Va = 0x7000_0000_0000;
 const MMAP_ALIGN = 0x20_0000;
+
+// Constants of this file alone: V8 knows their values, but not those of what other files export.
+/** Bits of an offset that is not a word within a region. */
+const OUTSIDE_OR_ODD: number = ~(REGION_BYTES - 1) | 3;
+const PAGE_SHIFT: number = Math.log2(PAGE_SIZE);
+const PAGE_MASK: number = PAGE_SIZE - 1;
+const BLOCK_MASK: number = BLOCK_PAGES - 1;
+const BLOCK_BYTES_SHIFT: number = Math.log2(BLOCK_PAGES * PAGE_SIZE);
+const LOAD_BITS: number = PTE_KIND | PTE_PROTNONE;
+const LOAD_ALLOWED: number = PTE_PRESENT;
+const STORE_BITS: number = LOAD_BITS | PTE_WRITE;
+const STORE_ALLOWED: number = PTE_PRESENT | PTE_WRITE;
+const DIRTY: number = PTE_DIRTY;
 
 export interface MmapOptions {
   /** Length in pages. */
@@ -164,14 +177,36 @@ export class Process {
 
   /** The value (>= 0), or ACCESS_SIGSEGV, ACCESS_SIGBUS, ACCESS_SIGKILL. */
   tryLoad32(va: Va): number {
-    const value = this.#loadPresent(va);
-    return value >= 0 ? value : this.machine.scheduler.runStep(() => this.#loadFaulting(va));
+    const { pageTable, pages } = this.mm;
+    // In the region of the last access, addresses are offsets of 30 bits.
+    const distance = va - pageTable.windowVa;
+    const offset = distance | 0;
+    if (offset === distance && (offset & OUTSIDE_OR_ODD) === 0) {
+      const { page, bits } = pageTable.window[offset >>> BLOCK_BYTES_SHIFT]!;
+      const at = (offset >>> PAGE_SHIFT) & BLOCK_MASK;
+      if ((bits[at]! & LOAD_BITS) === LOAD_ALLOWED) {
+        return pages.read32(page[at]!, (offset & PAGE_MASK) >>> 2);
+      }
+    }
+    return this.#loadElsewhere(va);
   }
 
   /** 0, or ACCESS_SIGSEGV, ACCESS_SIGBUS, ACCESS_SIGKILL. */
   tryStore32(va: Va, value: number): number {
-    if (this.#storePresent(va, value)) return 0;
-    return this.machine.scheduler.runStep(() => this.#storeFaulting(va, value));
+    const { pageTable, pages } = this.mm;
+    const distance = va - pageTable.windowVa;
+    const offset = distance | 0;
+    if (offset === distance && (offset & OUTSIDE_OR_ODD) === 0) {
+      const { page, bits } = pageTable.window[offset >>> BLOCK_BYTES_SHIFT]!;
+      const at = (offset >>> PAGE_SHIFT) & BLOCK_MASK;
+      const entry = bits[at]!;
+      if ((entry & STORE_BITS) === STORE_ALLOWED) {
+        bits[at] = entry | DIRTY;
+        pages.write32(page[at]!, (offset & PAGE_MASK) >>> 2, value);
+        return 0;
+      }
+    }
+    return this.#storeElsewhere(va, value);
   }
 
   loadTask(va: Va): Task<number> {
@@ -307,6 +342,28 @@ export class Process {
     pages.write32(leaf.page[at]!, word, value);
     if (pages.watch !== null) pages.watch.stored(mm.pid, va, value);
     return true;
+  }
+
+  /** Not in the region of the last access, or not in a block, or not allowed. */
+  #loadElsewhere(va: Va): number {
+    const value = this.#loadPresent(va);
+    if (value < 0) return this.#loadWithFault(va);
+    if (this.mm.pages.watch === null) this.mm.pageTable.turnTo(va);
+    return value;
+  }
+
+  #storeElsewhere(va: Va, value: number): number {
+    if (!this.#storePresent(va, value)) return this.#storeWithFault(va, value);
+    if (this.mm.pages.watch === null) this.mm.pageTable.turnTo(va);
+    return 0;
+  }
+
+  #loadWithFault(va: Va): number {
+    return this.machine.scheduler.runStep(() => this.#loadFaulting(va));
+  }
+
+  #storeWithFault(va: Va, value: number): number {
+    return this.machine.scheduler.runStep(() => this.#storeFaulting(va, value));
   }
 
   /** `loadTask` without the task, as long as nothing waits: the first fault usually brings the page. */

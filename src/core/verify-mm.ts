@@ -219,7 +219,7 @@ export class SpaceCheck {
   /** Would a walk of the page's reverse map come to this entry? */
   #checkRmap(mm: Mm, vma: Vma, va: Va, page: Page): void {
     const { pid } = mm;
-    const { index, mapping, flags } = this.#pages;
+    const { mapping, flags } = this.#pages;
     // A page that a driver put there with vm_insert_page has no reverse map.
     if ((vma.flags & VM_MIXEDMAP) !== 0 && mapping[page] === 0) return;
     const owner = this.#kernel.mappings.byId(mapping[page]!);
@@ -227,10 +227,10 @@ export class SpaceCheck {
     const isKnown =
       owner !== null &&
       (owner.kind === 'file'
-        ? !isAnon && owner === vma.file && owner.cached(index[page]!) === page
+        ? !isAnon && owner === vma.file && owner.cached(this.#pages.indexOf(page)) === page
         : isAnon && (vma.flags & VM_SHARED) === 0 && vma.chain.includes(owner));
-    if (isKnown && index[page] === vma.pgoffOf(va)) return;
-    const place = `${owner?.kind ?? 'nothing'} ${mapping[page]} at ${index[page]}`;
+    if (isKnown && this.#pages.indexOf(page) === vma.pgoffOf(va)) return;
+    const place = `${owner?.kind ?? 'nothing'} ${mapping[page]} at ${this.#pages.indexOf(page)}`;
     const message = `page ${page} at ${hex(va)} is not found from its reverse map, ${place}`;
     this.#add('not-in-rmap', message, { pid, va, page });
   }

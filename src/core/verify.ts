@@ -216,13 +216,13 @@ class Check {
   }
 
   #checkUsedPage(page: Page, pagemap: DevPagemap | null): void {
-    const { flags, frame, mapping, index } = this.#pages;
+    const { flags, frame, mapping } = this.#pages;
     const use = this.#uses.get(page) ?? UNUSED;
     let cacheRefs = 0;
     const owner = this.#kernel.mappings.byId(mapping[page]!);
     if (owner?.kind === 'file') {
       this.#files.add(owner);
-      if (owner.cached(index[page]!) === page) cacheRefs = 1;
+      if (owner.cached(this.#pages.indexOf(page)) === page) cacheRefs = 1;
     }
     this.#checkCounts(page, use, cacheRefs, this.#pages.freeDevicePageRefs);
     this.#checkState(page, use, pagemap, cacheRefs > 0);
@@ -290,11 +290,11 @@ class Check {
 
   /** Each page of a file's cache must lead back to its place there. */
   #checkFile(file: MemoryFile): void {
-    const { flags, index, mapping } = this.#pages;
+    const { flags, mapping } = this.#pages;
     for (const [offset, page] of file.cache) {
-      const isItsOwn = mapping[page] === file.id && index[page] === offset;
+      const isItsOwn = mapping[page] === file.id && this.#pages.indexOf(page) === offset;
       if (isItsOwn && (flags[page]! & PG_ANON) === 0 && offset < file.pageCount) continue;
-      const place = `mapping ${mapping[page]}, index ${index[page]}`;
+      const place = `mapping ${mapping[page]}, index ${this.#pages.indexOf(page)}`;
       const message = `file ${file.id} has page ${page} at ${offset}, but the page says ${place}`;
       this.#add({ code: 'file-cache', message, page });
     }

@@ -122,8 +122,8 @@ function addPage(kernel: Machine['kernel'], page: Page, hash: StateHash): void {
   // The upper half names who locked it last, for people.
   hash.add(pages.flags[page]! & 0xffff);
   hash.add(pages.mapping[page]!);
-  hash.add(pages.index[page]!);
-  hash.add(pages.driverData[page]!);
+  hash.add(pages.indexOf(page));
+  hash.add(pages.isZoneDevice(page) ? pages.driverDataOf(page) : 0);
   addContents(frames.view(pages.frame[page]!), hash);
 }
 

@@ -118,7 +118,7 @@ function makeDevicePrivate(page: number, freed: Page[]): Page {
   const { page: old } = entry(proc, page);
   pages.flags[row] = pages.flags[row]! | (pages.flags[old]! & ~1);
   pages.mapping[row] = pages.mapping[old]!;
-  pages.index[row] = pages.index[old]!;
+  pages.setIndex(row, pages.indexOf(old));
   pages.mapcount[row] = 1;
   pages.unlock(row);
   setEntry(proc, page, row, PTE_DEVICE_PRIVATE | PTE_WRITE);

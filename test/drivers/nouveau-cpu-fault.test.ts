@@ -34,7 +34,9 @@ function faultAt(lab: GpuLab, va: Va, address: Va = va): number {
     (function* (): Task<number> {
       yield* mm.mmapLock.read();
       pages.get(page);
-      const result = yield* settle(migrateToRam(gpu, { vma: mm.vmas.find(address)!, address, page }));
+      const result = yield* settle(
+        migrateToRam(gpu, { vma: mm.vmas.find(address)!, address, page }),
+      );
       pages.put(page);
       mm.mmapLock.unlockRead();
       return result;

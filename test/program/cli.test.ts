@@ -147,7 +147,8 @@ describe('hmmlab demo', () => {
   });
 });
 
-const COMMANDS = 'run, explore, conformance, compare, report, export, explain, check-driver, demo';
+const COMMANDS =
+  'run, explore, conformance, compare, report, export, explain, check-driver, replay, import, demo';
 const RUN_HELP = 'see hmmlab run --help';
 
 /** Arguments, and the one line on standard error. */

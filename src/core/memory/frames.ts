@@ -6,50 +6,76 @@
  * never written has no frame at all (frame 0, which reads as zeros).
  */
 
-/** A handle of page contents. */
+/** A handle of page contents: where they begin, in units of 4 KiB. */
 export type Frame = number;
 
 /** The contents of every untouched page: zeros, never written, not counted. */
 export const ZERO_FRAME: Frame = 0;
 
+// Constants of this file alone: V8 knows their values, but not those of what other files export.
+/** Words of a unit are 2 to the power of so many. */
+const UNIT_SHIFT = 10;
+/**
+ * Units of a whole slab, which has 1 GiB. So there are few, mostly one, and finding a word takes no
+ * look-up; what of a slab is untouched costs no memory.
+ */
+const SLAB_SHIFT = 18;
+const SLAB_MASK: number = (1 << SLAB_SHIFT) - 1;
 /** The first slab begins with room for so many frames and doubles: a small machine costs little. */
 const FIRST_SLAB_FRAMES = 8;
-const SLAB_SHIFT = 8;
-const SLAB_FRAMES = 1 << SLAB_SHIFT;
+/** A frame that so many pages share is copied for the next one. */
+const REFS_MAX = 0xffff;
+const FIRST_REFS = 256;
+const REFS_GROWTH = 1.25;
 
 export class Frames {
   /** Length of a frame in 32-bit words. */
   readonly words: number;
   /** How many pages share each frame. Frame 0 is not counted. */
-  refs: Int32Array<ArrayBuffer> = new Int32Array(SLAB_FRAMES);
-  readonly #slabs: Uint32Array<ArrayBuffer>[] = [];
+  refs: Uint16Array<ArrayBuffer> = new Uint16Array(FIRST_REFS);
+  /** Units of a frame. */
+  readonly #units: number;
+  /** Slab 0, which most frames are in. */
+  #first: Uint32Array<ArrayBuffer>;
+  readonly #slabs: Uint32Array<ArrayBuffer>[];
   readonly #free: Frame[] = [];
-  #next = 1;
+  #next: Frame;
+  /** The frame taken last was never used before: it is zeros. */
+  #fresh = false;
 
-  /** @param pageSize bytes of a page, a multiple of 4 */
+  /** @param pageSize bytes of a page, a power of two from 4096 on */
   constructor(pageSize: number) {
     this.words = pageSize / 4;
+    this.#units = this.words >>> UNIT_SHIFT;
+    this.#next = this.#units;
+    this.#first = new Uint32Array(FIRST_SLAB_FRAMES * this.words);
+    this.#slabs = [this.#first];
   }
 
   /** Frames in use. */
   get used(): number {
-    return this.#next - 1 - this.#free.length;
+    return this.#next / this.#units - 1 - this.#free.length;
   }
 
   /** The 32-bit word at `word` (0 <= word < words). */
   read(frame: Frame, word: number): number {
-    if (frame === ZERO_FRAME) return 0;
-    return this.#slabs[frame >>> SLAB_SHIFT]![(frame & (SLAB_FRAMES - 1)) * this.words + word]!;
+    // The frame of zeros lies there, too.
+    if (frame <= SLAB_MASK) return this.#first[(frame << UNIT_SHIFT) + word]!;
+    return this.#slabOf(frame)[startOf(frame) + word]!;
   }
 
   /** Writes a word of a frame that is not shared. */
   write(frame: Frame, word: number, value: number): void {
-    this.#slabs[frame >>> SLAB_SHIFT]![(frame & (SLAB_FRAMES - 1)) * this.words + word] = value;
+    if (frame <= SLAB_MASK) this.#first[(frame << UNIT_SHIFT) + word] = value;
+    else this.#slabOf(frame)[startOf(frame) + word] = value;
   }
 
   /** One more page has these contents. */
   share(frame: Frame): Frame {
-    if (frame !== ZERO_FRAME) this.refs[frame] = this.refs[frame]! + 1;
+    if (frame === ZERO_FRAME) return frame;
+    const refs = this.refs[frame]!;
+    if (refs === REFS_MAX) return this.#copy(frame);
+    this.refs[frame] = refs + 1;
     return frame;
   }
 
@@ -66,19 +92,24 @@ export class Frames {
    * `frame`. Call before a write unless `refs[frame]` is 1.
    */
   split(frame: Frame): Frame {
+    const copy = this.#copy(frame);
+    this.release(frame);
+    return copy;
+  }
+
+  #copy(frame: Frame): Frame {
     // First, since it may replace the slab.
     const copy = this.#allocate();
     const words = this.words;
-    const to = this.#slabs[copy >>> SLAB_SHIFT]!;
-    const at = (copy & (SLAB_FRAMES - 1)) * words;
+    const to = this.#slabOf(copy);
+    const at = startOf(copy);
     if (frame === ZERO_FRAME) {
-      to.fill(0, at, at + words);
+      // Writing what is zeros already would make it cost memory.
+      if (!this.#fresh) to.fill(0, at, at + words);
       return copy;
     }
-    const from = this.#slabs[frame >>> SLAB_SHIFT]!;
-    const start = (frame & (SLAB_FRAMES - 1)) * words;
-    to.set(from.subarray(start, start + words), at);
-    this.release(frame);
+    const start = startOf(frame);
+    to.set(this.#slabOf(frame).subarray(start, start + words), at);
     return copy;
   }
 
@@ -95,27 +126,40 @@ export class Frames {
    */
   view(frame: Frame): Uint32Array | null {
     if (frame === ZERO_FRAME) return null;
-    const start = (frame & (SLAB_FRAMES - 1)) * this.words;
-    return this.#slabs[frame >>> SLAB_SHIFT]!.subarray(start, start + this.words);
+    const start = startOf(frame);
+    return this.#slabOf(frame).subarray(start, start + this.words);
+  }
+
+  #slabOf(frame: Frame): Uint32Array<ArrayBuffer> {
+    return this.#slabs[frame >>> SLAB_SHIFT]!;
   }
 
   #allocate(): Frame {
-    const frame = this.#free.pop() ?? this.#next++;
-    const slab = frame >>> SLAB_SHIFT;
-    if (slab === this.#slabs.length) {
-      const frames = slab === 0 ? FIRST_SLAB_FRAMES : SLAB_FRAMES;
-      this.#slabs.push(new Uint32Array(frames * this.words));
-    } else if (slab === 0 && frame * this.words >= this.#slabs[0]!.length) {
-      const grown = new Uint32Array(this.#slabs[0]!.length * 2);
-      grown.set(this.#slabs[0]!);
+    const free = this.#free.pop();
+    const frame = free ?? this.#next;
+    this.#fresh = free === undefined;
+    if (this.#fresh) this.#next += this.#units;
+    if (frame > SLAB_MASK) {
+      const slab = frame >>> SLAB_SHIFT;
+      if (slab === this.#slabs.length)
+        this.#slabs.push(new Uint32Array(1 << (SLAB_SHIFT + UNIT_SHIFT)));
+    } else if (frame << UNIT_SHIFT >= this.#first.length) {
+      const grown = new Uint32Array(this.#first.length * 2);
+      grown.set(this.#first);
+      this.#first = grown;
       this.#slabs[0] = grown;
     }
     if (frame >= this.refs.length) {
-      const refs = new Int32Array(this.refs.length * 2);
+      const refs = new Uint16Array(Math.ceil(Math.max(frame + 1, this.refs.length * REFS_GROWTH)));
       refs.set(this.refs);
       this.refs = refs;
     }
     this.refs[frame] = 1;
     return frame;
   }
+}
+
+/** Where a frame begins in its slab, in words. */
+function startOf(frame: Frame): number {
+  return (frame & SLAB_MASK) << UNIT_SHIFT;
 }

@@ -28,14 +28,21 @@ export const PG_ANON: number = 1 << 3;
 /** Exclusive to one mapping of one process, so a write fault may reuse it: PageAnonExclusive. */
 export const PG_ANON_EXCLUSIVE: number = 1 << 4;
 
+/** Of the flag word: the upper part of the index. */
+const INDEX_HIGH_SHIFT = 8;
+const INDEX_HIGH_MASK = 0xff00;
+const INDEX_LOW_VALUES: number = 2 ** 32;
+/** No page is mapped more often: what a column of 16 bits can count. */
+const MAPCOUNT_MAX = 0xffff;
+
 /** What FOLL_PIN adds to a reference count: GUP_PIN_COUNTING_BIAS, include/linux/mm.h. */
 export const PIN_BIAS = 1024;
 
 const SECTION_SHIFT = 9;
 const SECTION_PAGES: number = 1 << SECTION_SHIFT;
 const LOCK_HOLDER_SHIFT = 16;
-/** Columns grow by a quarter: what stands empty counts in the bytes a resident page costs. */
-const GROWTH = 1.25;
+/** Columns grow by little: what stands empty counts in the bytes a resident page costs. */
+const GROWTH = 1.1;
 /** A migrate_pfn word has 26 bits for the page. */
 const ROWS_MAX: number = 2 ** 26;
 
@@ -56,17 +63,19 @@ export interface PagesOptions {
 export class Pages {
   refcount: Int32Array<ArrayBuffer> = new Int32Array(0);
   /** Page-table entries that map the page, in all address spaces. */
-  mapcount: Int32Array<ArrayBuffer> = new Int32Array(0);
+  mapcount: Uint16Array<ArrayBuffer> = new Uint16Array(0);
+  /** PG_* bits, the upper part of the index, and who holds the lock. */
   flags: Uint32Array<ArrayBuffer> = new Uint32Array(0);
-  /** Id of the anon_vma or file the page belongs to; 0 is none. */
+  /** Id of the anon_vma or file the page belongs to; 0 is none. Link of the free list of RAM. */
   mapping: Uint32Array<ArrayBuffer> = new Uint32Array(0);
-  /** Offset in that anon_vma or file, in pages (`page->index`). */
-  index: Float64Array<ArrayBuffer> = new Float64Array(0);
   /** Contents. */
   frame: Uint32Array<ArrayBuffer> = new Uint32Array(0);
-  /** The driver's own word (`page->zone_device_data`); link of the free list while free. */
-  driverData: Uint32Array<ArrayBuffer> = new Uint32Array(0);
-
+  /** The lower 32 bits of the index. */
+  #indexLow: Uint32Array<ArrayBuffer> = new Uint32Array(0);
+  /** A word a device page, section after section; by section, where its words begin. */
+  #driverData: Uint32Array<ArrayBuffer> = new Uint32Array(0);
+  #driverDataOfSection: Uint32Array<ArrayBuffer> = new Uint32Array(0);
+  #driverDataUsed = 0;
   /** By section: 0 for RAM, else the id of a pagemap. */
   #pagemapIdOfSection: Uint16Array<ArrayBuffer> = new Uint16Array(0);
   readonly #pagemaps: (DevPagemap | null)[] = [null];
@@ -114,17 +123,11 @@ export class Pages {
     return this.#rowsUsed;
   }
 
-  /** Bytes of one row over all columns. */
+  /** Bytes of one row over all columns; a device page has a word more, the driver's. */
   get bytesPerRow(): number {
-    const columns = [
-      this.refcount,
-      this.mapcount,
-      this.flags,
-      this.mapping,
-      this.index,
-      this.frame,
-    ];
-    return [...columns, this.driverData].reduce((sum, column) => sum + column.BYTES_PER_ELEMENT, 0);
+    const { refcount, mapcount, flags, mapping, frame } = this;
+    const columns = [refcount, mapcount, flags, mapping, frame, this.#indexLow];
+    return columns.reduce((sum, column) => sum + column.BYTES_PER_ELEMENT, 0);
   }
 
   /** A page of RAM with one reference, contents zero; NO_PAGE when RAM is full. */
@@ -133,8 +136,8 @@ export class Pages {
     if (this.faults?.fails('ram') === true) return NO_PAGE;
     let page = this.#ramFreeHead;
     if (page !== NO_PAGE) {
-      this.#ramFreeHead = this.driverData[page]!;
-      this.driverData[page] = 0;
+      this.#ramFreeHead = this.mapping[page]!;
+      this.mapping[page] = 0;
     } else {
       if (this.#ramNext === this.#ramEnd) {
         this.#ramNext = this.#takeRows(SECTION_PAGES);
@@ -156,6 +159,49 @@ export class Pages {
 
   get(page: Page): void {
     this.refcount[page] = this.refcount[page]! + 1;
+  }
+
+  /** One more entry maps the page. Throws a `SimError` (`limit`) at 65,536. */
+  addMapping(page: Page): void {
+    const count = this.mapcount[page]!;
+    if (count === MAPCOUNT_MAX) {
+      throw new SimError('limit', `page ${page} is mapped ${MAPCOUNT_MAX} times already`, { page });
+    }
+    this.mapcount[page] = count + 1;
+  }
+
+  /** Offset in its anon_vma or file, in pages: page->index. Below 2^40. */
+  indexOf(page: Page): number {
+    const high = (this.flags[page]! & INDEX_HIGH_MASK) >>> INDEX_HIGH_SHIFT;
+    return this.#indexLow[page]! + high * INDEX_LOW_VALUES;
+  }
+
+  setIndex(page: Page, index: number): void {
+    const high = Math.floor(index / INDEX_LOW_VALUES) << INDEX_HIGH_SHIFT;
+    this.#indexLow[page] = index;
+    this.flags[page] = (this.flags[page]! & ~INDEX_HIGH_MASK) | high;
+  }
+
+  /** `to` belongs where `from` belongs: the same mapping and index. Of the flags it gets `carried`. */
+  copyIdentity(to: Page, from: Page, carried: number): void {
+    this.mapping[to] = this.mapping[from]!;
+    this.#indexLow[to] = this.#indexLow[from]!;
+    const fromFlags = this.flags[from]! & (INDEX_HIGH_MASK | carried);
+    this.flags[to] = (this.flags[to]! & ~INDEX_HIGH_MASK) | fromFlags;
+  }
+
+  /** The driver's own word of a device page: page->zone_device_data. */
+  driverDataOf(page: Page): number {
+    return this.#driverData[this.#driverDataAt(page)]!;
+  }
+
+  /** @param word 0 to 2^32 - 1 */
+  setDriverData(page: Page, word: number): void {
+    this.#driverData[this.#driverDataAt(page)] = word;
+  }
+
+  #driverDataAt(page: Page): number {
+    return this.#driverDataOfSection[page >>> SECTION_SHIFT]! + (page & (SECTION_PAGES - 1));
   }
 
   /** Drops a reference; the last one frees the page (a device's `pageFree` runs at once). */
@@ -323,7 +369,7 @@ export class Pages {
   /** Rows for a device region of `count` pages; returns the first. */
   addRegion(pagemap: DevPagemap, count: number): Page {
     const rows = Math.ceil(count / SECTION_PAGES) * SECTION_PAGES;
-    const first = this.#freeRuns.get(rows)?.pop() ?? this.#takeRows(rows);
+    const first = this.#freeRuns.get(rows)?.pop() ?? this.#takeDeviceRows(rows);
     let id = this.#pagemaps.indexOf(null, 1);
     if (id < 0) id = this.#pagemaps.length;
     this.#pagemaps[id] = pagemap;
@@ -341,13 +387,26 @@ export class Pages {
     const section = first >>> SECTION_SHIFT;
     this.#pagemaps[this.#pagemapIdOfSection[section]!] = null;
     this.#pagemapIdOfSection.fill(0, section, (first + rows) >>> SECTION_SHIFT);
-    for (let page = first; page < first + count; page++) {
-      this.refcount[page] = 0;
-      this.driverData[page] = 0;
-    }
+    this.refcount.fill(0, first, first + count);
+    const words = this.#driverDataAt(first);
+    this.#driverData.fill(0, words, words + count);
     const runs = this.#freeRuns.get(rows);
     if (runs === undefined) this.#freeRuns.set(rows, [first]);
     else runs.push(first);
+  }
+
+  /** Rows that have a driver's word each. */
+  #takeDeviceRows(count: number): Page {
+    const first = this.#takeRows(count);
+    const words = this.#driverDataUsed + count;
+    if (words > this.#driverData.length) {
+      this.#driverData = grown(this.#driverData, new Uint32Array(words));
+    }
+    for (let row = 0; row < count; row += SECTION_PAGES) {
+      this.#driverDataOfSection[(first + row) >>> SECTION_SHIFT] = this.#driverDataUsed + row;
+    }
+    this.#driverDataUsed = words;
+    return first;
   }
 
   #takeRows(count: number): Page {
@@ -357,7 +416,8 @@ export class Pages {
       throw new SimError('limit', `more than ${ROWS_MAX} pages of RAM and devices together`);
     }
     if (needed > this.refcount.length) {
-      this.#grow(Math.min(ROWS_MAX, Math.max(needed, Math.ceil(this.refcount.length * GROWTH))));
+      const rows = Math.max(needed, this.refcount.length * GROWTH);
+      this.#grow(Math.min(ROWS_MAX, roundUp(rows)));
     }
     this.#rowsUsed = needed;
     return first;
@@ -365,16 +425,14 @@ export class Pages {
 
   #grow(rows: number): void {
     this.refcount = grown(this.refcount, new Int32Array(rows));
-    this.mapcount = grown(this.mapcount, new Int32Array(rows));
+    this.mapcount = grown(this.mapcount, new Uint16Array(rows));
     this.flags = grown(this.flags, new Uint32Array(rows));
     this.mapping = grown(this.mapping, new Uint32Array(rows));
-    this.index = grown(this.index, new Float64Array(rows));
+    this.#indexLow = grown(this.#indexLow, new Uint32Array(rows));
     this.frame = grown(this.frame, new Uint32Array(rows));
-    this.driverData = grown(this.driverData, new Uint32Array(rows));
-    this.#pagemapIdOfSection = grown(
-      this.#pagemapIdOfSection,
-      new Uint16Array(Math.ceil(rows / SECTION_PAGES)),
-    );
+    const sections = rows / SECTION_PAGES;
+    this.#pagemapIdOfSection = grown(this.#pagemapIdOfSection, new Uint16Array(sections));
+    this.#driverDataOfSection = grown(this.#driverDataOfSection, new Uint32Array(sections));
   }
 
   #putSlowly(page: Page, left: number): void {
@@ -402,16 +460,17 @@ export class Pages {
       pagemap.freePage(page);
       return;
     }
-    this.driverData[page] = this.#ramFreeHead;
+    this.mapping[page] = this.#ramFreeHead;
     this.#ramFreeHead = page;
     this.#ramUsed--;
   }
 }
 
-function grown<T extends Int32Array | Uint32Array | Float64Array | Uint16Array>(
-  old: T,
-  grownTo: T,
-): T {
+function roundUp(rows: number): number {
+  return Math.ceil(rows / SECTION_PAGES) * SECTION_PAGES;
+}
+
+function grown<T extends Int32Array | Uint32Array | Uint16Array>(old: T, grownTo: T): T {
   grownTo.set(old as never);
   return grownTo;
 }

@@ -99,13 +99,9 @@ function moveIdentity(kernel: Kernel, from: Page, to: Page, extraRefs: number): 
   const base = pages.isZoneDevice(from) ? era.freeDevicePageRefs : 0;
   const expected = 1 + base + extraRefs + (file !== null ? 1 : 0);
   if (pages.refcount[from] !== expected) return false;
-  const index = pages.index[from]!;
-  pages.mapping[to] = pages.mapping[from]!;
-  pages.index[to] = index;
-  const carried = pages.flags[from]! & (PG_DIRTY | PG_ANON);
-  pages.flags[to] = pages.flags[to]! | carried;
+  pages.copyIdentity(to, from, PG_DIRTY | PG_ANON);
   if (file !== null) {
-    file.replace(index, to);
+    file.replace(pages.indexOf(to), to);
     pages.get(to);
     pages.put(from);
   }

@@ -93,6 +93,7 @@ function copyLeaves(to: Vma, from: Vma): number {
   const last = from.mm.vpn(from.end);
   let vpn = from.mm.vpn(from.start);
   while (vpn < last) {
+    vpn = from.mm.pageTable.nextMapped(vpn, last);
     const until = leafEnd(vpn, last);
     const leaf = from.mm.pageTable.leaf(vpn);
     if (leaf !== null) {

@@ -45,7 +45,7 @@ export class MemoryFile {
     if (page === NO_PAGE) return NO_PAGE;
     this.#pages.flags[page] = PG_LRU | PG_DIRTY;
     this.#pages.mapping[page] = this.id;
-    this.#pages.index[page] = index;
+    this.#pages.setIndex(page, index);
     this.#cache.set(index, page);
     return page;
   }

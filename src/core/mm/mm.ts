@@ -52,7 +52,7 @@ export class Mm {
     this.pageSize = kernel.pageSize;
     this.pid = pid;
     this.vmas = new VmaList();
-    this.pageTable = new PageTable();
+    this.pageTable = new PageTable(kernel.pageSize);
     this.mmapLock = new RwSemaphore(kernel.scheduler, `mmap_lock of process ${pid}`);
     this.notifiers = new NotifierSubscriptions(kernel, pid);
     this.rssAnon = 0;

@@ -5,6 +5,7 @@ import { TASK_SIZE, type Va } from '../units.ts';
 import { unlinkAnonVmas } from './anon-vma.ts';
 import { MemoryFile } from './memory-file.ts';
 import type { Mm } from './mm.ts';
+import { leafStart } from './page-table.ts';
 import { PTRS_PER_PTE } from './pte.ts';
 import { VM_ACCESS_FLAGS, VM_ACCOUNT, VM_PFNMAP, VM_SHARED, VM_WRITE, Vma } from './vma.ts';
 import {
@@ -149,8 +150,11 @@ export function freePgtables(mm: Mm, gone: readonly Vma[], floor: Va, ceiling: V
     if (vma.file !== null) removeFrom(vma.file.vmas, vma);
     let at = vma.start - (vma.start % leafBytes);
     if (at < floor) at += leafBytes;
-    for (; at < vma.end && at + leafBytes <= ceiling; at += leafBytes) {
-      mm.pageTable.removeLeaf(mm.vpn(at));
+    const end = mm.vpn(Math.min(vma.end, ceiling - leafBytes + 1));
+    for (let vpn = mm.vpn(at); vpn < end; vpn += PTRS_PER_PTE) {
+      // Gaps are passed over: a mapping may be much larger than what is there of it.
+      vpn = leafStart(mm.pageTable.nextMapped(vpn, end));
+      if (vpn < end) mm.pageTable.removeLeaf(vpn);
     }
   }
 }

@@ -110,6 +110,7 @@ function* changePmdRange(vma: Vma, first: Vpn, end: Vpn): Task<void> {
   let range: NotifierRange | null = null;
   let vpn = first;
   while (vpn < end) {
+    vpn = mm.pageTable.nextMapped(vpn, end);
     const until = leafEnd(vpn, end);
     const leaf = mm.pageTable.leaf(vpn);
     if (leaf !== null) {

@@ -34,7 +34,7 @@ export function isAnonExclusive(pages: Pages, page: Page): boolean {
 export function pageAddNewAnonRmap(vma: Vma, page: Page, va: Va): void {
   const { pages, kernel } = vma.mm;
   pages.mapping[page] = anonVmaPrepare(kernel.mappings, vma).id;
-  pages.index[page] = vma.pgoffOf(va);
+  pages.setIndex(page, vma.pgoffOf(va));
   pages.flags[page] =
     pages.flags[page]! | PG_ANON | (kernel.era.anonExclusive ? PG_ANON_EXCLUSIVE : 0);
   pages.mapcount[page] = 1;
@@ -43,7 +43,7 @@ export function pageAddNewAnonRmap(vma: Vma, page: Page, va: Va): void {
 /** One more entry maps an anonymous page: page_add_anon_rmap. */
 export function pageAddAnonRmap(vma: Vma, page: Page, exclusive: boolean): void {
   const { pages } = vma.mm;
-  pages.mapcount[page] = pages.mapcount[page]! + 1;
+  pages.addMapping(page);
   if (exclusive && vma.mm.kernel.era.anonExclusive) {
     pages.flags[page] = pages.flags[page]! | PG_ANON_EXCLUSIVE;
   }
@@ -51,7 +51,7 @@ export function pageAddAnonRmap(vma: Vma, page: Page, exclusive: boolean): void 
 
 /** page_add_file_rmap. */
 export function pageAddFileRmap(pages: Pages, page: Page): void {
-  pages.mapcount[page] = pages.mapcount[page]! + 1;
+  pages.addMapping(page);
 }
 
 /** page_remove_rmap. */
@@ -73,7 +73,7 @@ export function pageTryDupAnonRmap(vma: Vma, page: Page): boolean {
     if (needsCopy) return false;
     pages.flags[page] = flags & ~PG_ANON_EXCLUSIVE;
   }
-  pages.mapcount[page] = pages.mapcount[page]! + 1;
+  pages.addMapping(page);
   return true;
 }
 
@@ -93,14 +93,14 @@ export function pageMoveAnonRmap(vma: Vma, page: Page): void {
 
 /** Where `vma` maps the page, if it does: vma_address. */
 export function pageVa(vma: Vma, page: Page): Va {
-  return vma.start + (vma.mm.pages.index[page]! - vma.pgoff) * vma.mm.pageSize;
+  return vma.start + (vma.mm.pages.indexOf(page) - vma.pgoff) * vma.mm.pageSize;
 }
 
 /** VMAs that may map the page, in the order in which the kernel's rmap_walk visits them. */
 export function rmapVmas(kernel: Kernel, page: Page): Vma[] {
   const mapping = kernel.mappings.byId(kernel.pages.mapping[page]!);
   if (mapping === null) return [];
-  const index = kernel.pages.index[page]!;
+  const index = kernel.pages.indexOf(page);
   return mapping.vmas.filter((vma) => index >= vma.pgoff && index < vma.pgoff + vma.pages);
 }
 
@@ -155,7 +155,7 @@ export function removeMigrationPtes(kernel: Kernel, from: Page, to: Page): void 
   const { pages } = kernel;
   const mapping = kernel.mappings.byId(pages.mapping[to]!);
   if (mapping === null) return;
-  const index = pages.index[to]!;
+  const index = pages.indexOf(to);
   const { vmas } = mapping;
   // Nothing here sleeps, so the list cannot change under the walk.
   for (let i = 0; i < vmas.length; i++) {
@@ -198,7 +198,7 @@ export function removeMigrationPte(
   index: number,
 ): boolean {
   const { pages } = vma.mm;
-  if (pages.mapping[to] !== mapping || pages.index[to] !== index) return false;
+  if (pages.mapping[to] !== mapping || pages.indexOf(to) !== index) return false;
   if ((leaf.bits[at]! & PTE_KIND) !== PTE_MIGRATION || leaf.page[at] !== from) return false;
   restore(vma, leaf, at, to);
   return true;
@@ -212,7 +212,7 @@ function restore(vma: Vma, leaf: Leaf, at: number, page: Page): void {
   const flags = pages.flags[page]!;
   const isWritable = (entry & PTE_WRITE) !== 0 && (vma.flags & VM_WRITE) !== 0;
   pages.refcount[page] = pages.refcount[page]! + 1;
-  pages.mapcount[page] = pages.mapcount[page]! + 1;
+  pages.addMapping(page);
   if (
     (flags & PG_ANON) !== 0 &&
     (entry & (PTE_WRITE | PTE_EXCLUSIVE)) !== 0 &&

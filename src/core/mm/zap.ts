@@ -26,13 +26,12 @@ export function zapRange(vma: Vma, start: Va, end: Va): void {
   const last = mm.vpn(Math.min(end, vma.end));
   let vpn = mm.vpn(Math.max(start, vma.start));
   let found = false;
-  while (vpn < last) {
+  for (;;) {
+    vpn = mm.pageTable.nextMapped(vpn, last);
+    if (vpn >= last) break;
     const until = leafEnd(vpn, last);
-    const leaf = mm.pageTable.leaf(vpn);
-    if (leaf !== null) {
-      zapLeaf(mm, leaf, vpn, until);
-      found = true;
-    }
+    zapLeaf(mm, mm.pageTable.leaf(vpn)!, vpn, until);
+    found = true;
     vpn = until;
   }
   if (found) chargeShootdown(mm.kernel);

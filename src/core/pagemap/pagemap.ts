@@ -214,7 +214,7 @@ export class FreePages {
   }
 
   push(page: Page): void {
-    this.#kernel.pages.driverData[page] = this.#head;
+    this.#kernel.pages.setDriverData(page, this.#head);
     this.#head = page;
     this.#count++;
   }
@@ -233,8 +233,8 @@ export class FreePages {
     this.#count--;
     const page = this.#head;
     if (page !== NO_PAGE) {
-      this.#head = this.#kernel.pages.driverData[page]!;
-      this.#kernel.pages.driverData[page] = 0;
+      this.#head = this.#kernel.pages.driverDataOf(page);
+      this.#kernel.pages.setDriverData(page, 0);
       return page;
     }
     const region = this.#untouched.at(-1)!;

@@ -212,7 +212,7 @@ export class Dmirror implements Driver, Owner {
    * @throws SimError `use-after-free` where it is not, of a device that leaves such pages behind
    */
   migratorOf(page: Page): DmirrorFile | null {
-    const id = this.kernel.pages.driverData[page]!;
+    const id = this.kernel.pages.driverDataOf(page);
     const file = this.#files.get(id) ?? null;
     if (file === null && this.defects.has('close_keeps_pages')) {
       throw new SimError(

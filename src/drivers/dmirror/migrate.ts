@@ -133,7 +133,7 @@ function* copyToDevice(file: DmirrorFile, args: MigrateVma): Task<void> {
       pages.copyContents(to, from);
       copied++;
     } else pages.clearContents(to);
-    pages.driverData[to] = file.id;
+    pages.setDriverData(to, file.id);
     const writable = from !== NO_PAGE ? (word & MIGRATE_PFN_WRITE) !== 0 : holeIsWritable;
     dst[i] = migratePfn(to) | MIGRATE_PFN_LOCKED | (writable ? MIGRATE_PFN_WRITE : 0);
   }

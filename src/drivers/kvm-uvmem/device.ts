@@ -224,7 +224,7 @@ export class KvmUvmem implements Driver, DevPagemapOps {
     const page = pagemap.firstPage + bit;
     vm.uvmemSlots.mark(vm.gfnOf(gpa), GFN_UVMEM_PFN, page);
     this.#pages.set(page, { vm, gpa, skipPageOut: false, removeGfn: false });
-    this.kernel.pages.driverData[page] = vm.lpid;
+    this.kernel.pages.setDriverData(page, vm.lpid);
     pagemap.initPage(page);
     return page;
   }
@@ -236,7 +236,7 @@ export class KvmUvmem implements Driver, DevPagemapOps {
     this.#firstMaybeFree = Math.min(this.#firstMaybeFree, bit);
     const { vm, gpa, removeGfn } = this.#pages.get(page)!;
     this.#pages.delete(page);
-    this.kernel.pages.driverData[page] = 0;
+    this.kernel.pages.setDriverData(page, 0);
     vm.uvmemSlots.mark(vm.gfnOf(gpa), removeGfn ? GFN_NORMAL : GFN_MEM_PFN);
   }
 

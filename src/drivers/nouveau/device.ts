@@ -360,7 +360,7 @@ export class Nouveau implements Driver, Owner {
 
   /** The address space that migrated a device page here; null if it has gone since. */
   svmmOf(page: Page): Svmm | null {
-    return this.#svmms.get(this.kernel.pages.driverData[page]!) ?? null;
+    return this.#svmms.get(this.kernel.pages.driverDataOf(page)) ?? null;
   }
 
   takeSvmmId(): number {

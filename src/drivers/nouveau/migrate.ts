@@ -238,7 +238,7 @@ function* migrateChunk(device: Nouveau, svmm: Svmm, args: MigrateVma): Task<void
     const to = copyToVram(device, src[i]!);
     if (to !== NO_PAGE) {
       if (migratePfnPage(src[i]!) !== NO_PAGE) mapped++;
-      device.kernel.pages.driverData[to] = svmm.id;
+      device.kernel.pages.setDriverData(to, svmm.id);
       const write = (src[i]! & MIGRATE_PFN_WRITE) !== 0 ? device.writeFlags : 0;
       flags[i] = GPU_PTE_VALID | GPU_PTE_VRAM | write;
     }

@@ -1,0 +1,146 @@
+// Captures the traces of examples/traces anew: real programs under valgrind's lackey, through
+// `hmmlab import`. Needs valgrind, gcc and the programs themselves (Debian: valgrind gcc perl sqlite3).
+//
+//     node scripts/capture-traces.mjs            all of them
+//     node scripts/capture-traces.mjs gzip bfs   these
+
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../', import.meta.url));
+const TRACES = join(ROOT, 'examples', 'traces');
+const HMMLAB = join(ROOT, 'dist', 'cli', 'main.js');
+const FILTER = '64';
+const LACKEY = [
+  '--tool=lackey',
+  '--trace-mem=yes',
+  '--basic-counts=no',
+  '--trace-syscalls=yes',
+  '--trace-sched=yes',
+  '--log-fd=9',
+];
+
+const folder = mkdtempSync(join(tmpdir(), 'capture-traces-'));
+
+/** Each has what it needs made before it runs; files are named without their folder. */
+const PROGRAMS = {
+  gzip: { needs: ['gzip'], run: () => ['gzip', '-c', text('text.txt', 12_000)] },
+  sort: {
+    needs: ['sort'],
+    run: () => ['sort', '-n', '--parallel=1', numbers('numbers.txt', 8000)],
+  },
+  perl: { needs: ['perl'], run: () => ['perl', '-e', PERL] },
+  sqlite: { needs: ['sqlite3'], run: () => ['sqlite3', ':memory:', SQL] },
+  grep: {
+    needs: ['grep'],
+    run: () => ['grep', '-c', '-E', 'a[b-m]+z|qu', text('grep.txt', 60_000)],
+  },
+  stencil: { needs: ['gcc'], run: () => [compiled('stencil'), '512', '4', '3'] },
+  bfs: { needs: ['gcc'], run: () => [compiled('bfs'), '40000', '6'] },
+};
+
+const PERL =
+  'for my $i (1..12000) { $h{($i * 7919) % 100003} = "value $i" } $s += length for values %h; print $s';
+const SQL = `create table t(id integer primary key, k integer, v text);
+with recursive n(i) as (select 1 union all select i + 1 from n where i < 4000)
+insert into t select i, (i * 7919) % 10007, 'row ' || i from n;
+create index tk on t(k);
+select count(*), sum(id) from t where k between 1000 and 6000;
+select max(v) from t where k % 7 = 3;`;
+
+main(process.argv.slice(2)).catch((error) => {
+  process.stderr.write(`capture-traces: ${error.message}\n`);
+  process.exitCode = 1;
+});
+
+async function main(names) {
+  const chosen = names.length > 0 ? names : Object.keys(PROGRAMS);
+  for (const name of chosen) {
+    if (!(name in PROGRAMS))
+      throw new Error(`no program ${name}; there are ${Object.keys(PROGRAMS).join(', ')}`);
+    for (const tool of ['valgrind', ...PROGRAMS[name].needs]) mustBeThere(tool);
+  }
+  try {
+    for (const name of chosen) {
+      const out = join(TRACES, `${name}.pages.gz`);
+      process.stdout.write(`${name}: `);
+      const began = Date.now();
+      await capture(name, PROGRAMS[name].run(), out);
+      process.stdout.write(
+        `${statSync(out).size} bytes, ${Math.round((Date.now() - began) / 1000)} s\n`,
+      );
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** valgrind writes to descriptor 9, which is the standard input of the import. */
+async function capture(name, command, out) {
+  const importer = spawn(
+    process.execPath,
+    [HMMLAB, 'import', '-', '--format', 'lackey', '--filter', FILTER, '--name', name, '--out', out],
+    { stdio: ['pipe', 'ignore', 'inherit'] },
+  );
+  const lackey = spawn('valgrind', [...LACKEY, ...command], {
+    cwd: folder,
+    env: { PATH: process.env.PATH, LC_ALL: 'C' },
+    stdio: ['ignore', 'ignore', 'inherit', ...Array(5).fill('ignore'), 'ignore', 'pipe'],
+  });
+  lackey.stdio[9].pipe(importer.stdin);
+  const [traced, imported] = await Promise.all([ended(lackey), ended(importer)]);
+  if (traced !== 0) throw new Error(`${name} ended with ${traced} under valgrind`);
+  if (imported !== 0) throw new Error(`the import of ${name} ended with ${imported}`);
+}
+
+function ended(child) {
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', resolve);
+  });
+}
+
+function mustBeThere(tool) {
+  if (spawnSync(tool, ['--version'], { stdio: 'ignore' }).error === undefined) return;
+  throw new Error(`expected the program ${tool} to be installed; found none`);
+}
+
+function compiled(name) {
+  const source = join(TRACES, 'src', `${name}.c`);
+  const program = join(folder, name);
+  const { status, stderr } = spawnSync('gcc', ['-O1', '-pthread', '-o', program, source]);
+  if (status !== 0) throw new Error(`gcc could not compile ${name}.c: ${stderr}`);
+  return program;
+}
+
+/** Words of a small language of our own, the same every time. */
+function text(name, words) {
+  let state = 12345;
+  const draw = (below) => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return (state >>> 8) % below;
+  };
+  const line = [];
+  const lines = [];
+  for (let i = 0; i < words; i++) {
+    let word = '';
+    for (let syllables = 1 + draw(3); syllables > 0; syllables--) {
+      word += 'bdfghklmnprstvz'[draw(15)] + 'aeiou'[draw(5)];
+    }
+    line.push(word);
+    if (line.length === 12) lines.push(line.splice(0).join(' '));
+  }
+  const path = join(folder, name);
+  writeFileSync(path, `${lines.join('\n')}\n`);
+  return path;
+}
+
+function numbers(name, count) {
+  const path = join(folder, name);
+  const all = Array.from({ length: count }, (_, i) => Math.imul(i, 2654435761) >>> 0);
+  writeFileSync(path, `${all.join('\n')}\n`);
+  return path;
+}
