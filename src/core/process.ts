@@ -209,6 +209,19 @@ export class Process {
     return this.#storeElsewhere(va, value);
   }
 
+  /** `loadTask` for paths where speed counts: the value at once where nothing makes it wait. */
+  loadStep(va: Va): MaybeTask<number> {
+    if (this.machine.scheduler.preempts) return this.loadTask(va);
+    const value = this.#loadPresent(va);
+    return value >= 0 ? value : this.#loadFaulting(va);
+  }
+
+  /** The same of `storeTask`. */
+  storeStep(va: Va, value: number): MaybeTask<number> {
+    if (this.machine.scheduler.preempts) return this.storeTask(va, value);
+    return this.#storePresent(va, value) ? 0 : this.#storeFaulting(va, value);
+  }
+
   loadTask(va: Va): Task<number> {
     return this.#loadAfter(0, va);
   }

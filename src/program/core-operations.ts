@@ -160,7 +160,8 @@ const cpuReadOperation: Operation = operation({
     const proc = ctx.current.process;
     const data: (number | string)[] = [];
     for (let i = 0; i < pages; i++) {
-      const value = yield* proc.loadTask(ctx.address(id, offset + i));
+      const step = proc.loadStep(ctx.address(id, offset + i));
+      const value = typeof step === 'object' ? yield* step : step;
       data.push(ACCESS_NAMES.get(value) ?? value);
     }
     return { data };
@@ -175,7 +176,8 @@ const cpuWriteOperation: Operation = operation({
     const proc = ctx.current.process;
     const data: string[] = [];
     for (let i = 0; i < pages; i++) {
-      const result = yield* proc.storeTask(ctx.address(id, offset + i), (base + i) >>> 0);
+      const step = proc.storeStep(ctx.address(id, offset + i), (base + i) >>> 0);
+      const result = typeof step === 'object' ? yield* step : step;
       data.push(ACCESS_NAMES.get(result) ?? 'ok');
     }
     return { data };

@@ -5,7 +5,7 @@ import { Checker } from './checker.ts';
 import { Header } from './header.ts';
 import type { Language } from './language.ts';
 import { ProgramError, quoted } from './program-error.ts';
-import type { Json, MachineSpec, Program } from './types.ts';
+import type { Json, MachineSpec, Program, Result } from './types.ts';
 
 /** Kernels that recordings name, and the era whose rules each has. */
 export const KERNELS: ReadonlyMap<string, EraName> = new Map([
@@ -25,6 +25,8 @@ export interface RecordedProgram {
   readonly program: Program;
   /** What was recorded for each step, as text. */
   readonly lines: readonly string[];
+  /** The same, read. */
+  readonly answers: readonly Result[];
 }
 
 export interface KernelRecording {
@@ -65,14 +67,17 @@ class RecordingParser {
     const machine = header.machine(KERNELS.get(kernel)!);
     const checker = new Checker(this.#file, this.#language, machine);
     const texts: string[][] = [];
+    const answers: Result[][] = [];
     for (const line of lines.slice(1)) {
       const fields = this.#object(line);
       if ('program' in fields) {
         this.#program(checker, fields, line);
         texts.push([]);
+        answers.push([]);
       } else {
         this.#operation(checker, fields, line);
         texts.at(-1)!.push(line.text);
+        answers.at(-1)!.push(fields);
       }
     }
     if (checker.open === null) {
@@ -80,7 +85,11 @@ class RecordingParser {
       this.#fail(last, 'a line {"program":"NAME"}', 'the end of the file');
     }
     checker.end();
-    const programs = checker.programs.map((program, i) => ({ program, lines: texts[i]! }));
+    const programs = checker.programs.map((program, i) => ({
+      program,
+      lines: texts[i]!,
+      answers: answers[i]!,
+    }));
     return { file: this.#file, kernel, machine, programs };
   }
 

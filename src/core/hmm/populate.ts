@@ -9,12 +9,12 @@ import type { Mutex } from '../sched/locks.ts';
 import type { Task } from '../sched/task.ts';
 import type { Va } from '../units.ts';
 import { type IntervalNotifier, mmuIntervalReadBegin, mmuIntervalReadRetry } from './notifier.ts';
-import { hmmRangeFault } from './range-fault.ts';
+import { hmmRangeFaultStep } from './range-fault.ts';
 
 /** HMM_RANGE_DEFAULT_TIMEOUT. */
 const TIMEOUT_NS = 1_000_000_000;
 /** A retry that costs no virtual time counts as this much, so that nobody retries for ever. */
-const RETRY_NS = 100_000;
+const RETRY_NS = 1_000_000;
 
 export interface PopulateOptions {
   readonly notifier: IntervalNotifier;
@@ -61,7 +61,7 @@ export function* hmmPopulate(
     let result: number;
     try {
       // Written out: spread from a common part, it cost a tenth of a replay.
-      result = yield* hmmRangeFault({
+      const step = hmmRangeFaultStep({
         notifier,
         notifierSeq,
         start,
@@ -71,6 +71,7 @@ export function* hmmPopulate(
         pfnFlagsMask: 0,
         devPrivateOwner: owner,
       });
+      result = typeof step === 'object' ? yield* step : step;
     } finally {
       mm.mmapLock.unlockRead();
     }

@@ -25,7 +25,7 @@ import {
 import { REFAULTS_AT_ONCE, refaultPause } from '../mm/refault.ts';
 import { VM_IO, VM_PFNMAP, VM_READ, VM_WRITE, type Vma } from '../mm/vma.ts';
 import type { Owner } from '../pagemap/pagemap.ts';
-import { PREEMPT, type Task } from '../sched/task.ts';
+import { type MaybeTask, PREEMPT, settle, type Task } from '../sched/task.ts';
 import type { Page, Va } from '../units.ts';
 import type { IntervalNotifier } from './notifier.ts';
 
@@ -93,11 +93,27 @@ type Stop = NeededFault | NeededWait;
  * -EPERM where a write is requested of a read-only mapping; -EFAULT where a requested page cannot
  * be; -EINVAL for an empty range.
  */
-export function* hmmRangeFault(range: HmmRange): Task<number> {
+export function hmmRangeFault(range: HmmRange): Task<number> {
+  return settle(hmmRangeFaultStep(range));
+}
+
+/** The same for paths where speed counts: the result at once where nothing has to be faulted in. */
+export function hmmRangeFaultStep(range: HmmRange): MaybeTask<number> {
   const { mm } = range.notifier;
   if (!mm.mmapLock.locked) {
     throw new SimError('lock-misuse', 'hmm_range_fault needs mmap_lock, which nobody holds');
   }
+  const { scheduler, timing } = mm.kernel;
+  if (scheduler.preempts || timing !== null) return rangeFaultTask(range, null);
+  if (range.notifier.invalidateSeq !== range.notifierSeq) return -EBUSY;
+  const stop = walkRange(mm, range, range.start);
+  return typeof stop === 'number' ? stop : rangeFaultTask(range, stop);
+}
+
+/** @param found where a first walk stopped already, if there was one */
+function* rangeFaultTask(range: HmmRange, found: Stop | null): Task<number> {
+  const { mm } = range.notifier;
+  let first = found;
   let last = range.start;
   let stuckRounds = 0;
   for (;;) {
@@ -106,7 +122,8 @@ export function* hmmRangeFault(range: HmmRange): Task<number> {
       yield PREEMPT;
     // mmu_interval_check_retry, which no fault on purpose hits.
     if (range.notifier.invalidateSeq !== range.notifierSeq) return -EBUSY;
-    const stop = walkRange(mm, range, last);
+    const stop: Stop | number = first ?? walkRange(mm, range, last);
+    first = null;
     if (typeof stop === 'number') {
       chargeWalks(mm.kernel, (range.end - range.start) / mm.pageSize);
       if (scheduler.owing) yield* scheduler.pay();

@@ -102,6 +102,21 @@ export class DevPagemap {
     return this.start + Math.ceil(bytes / PA_SECTION_BYTES) * PA_SECTION_BYTES;
   }
 
+  /** The shortest range that holds every page in use; empty where there is none. */
+  usedRange(): { readonly first: Page; readonly count: number } {
+    const { refcount, freeDevicePageRefs } = this.kernel.pages;
+    let left = this.#pagesInUse;
+    let first = this.firstPage;
+    let end = first;
+    for (let page = first + this.pageCount - 1; left > 0; page--) {
+      if (refcount[page]! <= freeDevicePageRefs) continue;
+      if (end === this.firstPage) end = page + 1;
+      first = page;
+      left--;
+    }
+    return { first, count: end - first };
+  }
+
   contains(page: Page): boolean {
     return page >= this.firstPage && page < this.firstPage + this.pageCount;
   }

@@ -336,10 +336,11 @@ export class Dmirror implements Driver, Owner {
     if (pagemap.pagesInUse === 0) return;
     const { kernel } = this;
     const { pages } = kernel;
-    const count = pagemap.pageCount;
+    // Only as far as pages are in use: the last ones of a chunk are given out first.
+    const { first, count } = pagemap.usedRange();
     const words = this.#takeWords(count);
     const { src, dst } = words;
-    yield* migrateDeviceRange(kernel, src, pagemap.firstPage, count);
+    yield* migrateDeviceRange(kernel, src, first, count);
     let copied = 0;
     for (let i = 0; i < count; i++) {
       if ((src[i]! & MIGRATE_PFN_MIGRATE) === 0) continue;
@@ -362,7 +363,9 @@ export class Dmirror implements Driver, Owner {
   #takeWords(count: number): { readonly src: Uint32Array; readonly dst: Uint32Array } {
     const kept = this.#words;
     this.#words = null;
-    if (kept === null) return { src: new Uint32Array(count), dst: new Uint32Array(count) };
+    if (kept === null || kept.src.length < count) {
+      return { src: new Uint32Array(count), dst: new Uint32Array(count) };
+    }
     kept.src.fill(0);
     kept.dst.fill(0);
     return kept;

@@ -15,7 +15,7 @@ import {
   HMM_PFN_VALID,
   HMM_PFN_WRITE,
   hmmPfnPage,
-  hmmRangeFault,
+  hmmRangeFaultStep,
 } from '../../core/hmm/range-fault.ts';
 import {
   MIGRATE_PFN_MIGRATE,
@@ -194,9 +194,19 @@ export class LabFile implements OpenFile {
   *whereTask(start: Va, npages: number): Task<LabWhereResult> {
     const refused = this.#refuse(npages);
     if (refused !== 0) return { ret: refused, places: [] };
+    const owners = [...new Set(this.driver.labs.map((lab) => lab.owner))];
+    const { pageSize, kernel } = this.mm;
+    // Other threads may change what is between two pages only where there is a search for races.
+    const step = kernel.scheduler.preempts ? 1 : npages;
     const places: LabPlace[] = [];
-    for (let i = 0; i < npages; i++) {
-      places.push(yield* this.#placeOf(start + i * this.mm.pageSize));
+    for (let i = 0; i < npages; i += step) {
+      const words = new Uint32Array(owners.length * step);
+      for (const [at, owner] of owners.entries()) {
+        yield* this.#look(start + i * pageSize, words.subarray(at * step, (at + 1) * step), owner);
+        // The first that sees the page tells.
+        if (step === 1 && (words[at]! & HMM_PFN_VALID) !== 0) break;
+      }
+      for (let page = 0; page < step; page++) places.push(this.#placeOf(words, page, step));
     }
     return { ret: 0, places };
   }
@@ -281,11 +291,12 @@ export class LabFile implements OpenFile {
     return words;
   }
 
-  *#placeOf(va: Va): Task<LabPlace> {
+  /** From the words of each owner, `step` of them an owner. */
+  #placeOf(words: Uint32Array, at: number, step: number): LabPlace {
     const { pages } = this.mm;
     let place = '.';
-    for (const owner of new Set(this.driver.labs.map((lab) => lab.owner))) {
-      const word = yield* this.#look(va, owner);
+    for (let i = at; i < words.length; i += step) {
+      const word = words[i]!;
       if ((word & HMM_PFN_ERROR) !== 0) place = '!';
       if ((word & HMM_PFN_VALID) === 0) continue;
       const access = (word & HMM_PFN_WRITE) !== 0 ? 'w' : 'r';
@@ -298,30 +309,31 @@ export class LabFile implements OpenFile {
     return { place, access: null, refs: -1, maps: -1 };
   }
 
-  /** One page's word from hmm_range_fault, without requests. */
-  *#look(va: Va, owner: Owner): Task<number> {
+  /** The words of pages from hmm_range_fault, without requests. */
+  *#look(start: Va, hmmPfns: Uint32Array, owner: Owner): Task<void> {
     const { mm } = this;
-    const hmmPfns = new Uint32Array(1);
-    while (true) {
-      hmmPfns[0] = 0;
+    const end = start + hmmPfns.length * mm.pageSize;
+    for (;;) {
+      hmmPfns.fill(0);
       const notifierSeq = yield* mmuIntervalReadBegin(this.#notifier);
       if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
       let result: number;
       try {
-        result = yield* hmmRangeFault({
+        const step = hmmRangeFaultStep({
           notifier: this.#notifier,
           notifierSeq,
-          start: va,
-          end: va + mm.pageSize,
+          start,
+          end,
           hmmPfns,
           defaultFlags: 0,
           pfnFlagsMask: 0,
           devPrivateOwner: owner,
         });
+        result = typeof step === 'object' ? yield* step : step;
       } finally {
         mm.mmapLock.unlockRead();
       }
-      if (result !== -EBUSY) return hmmPfns[0];
+      if (result !== -EBUSY) return;
     }
   }
 }
