@@ -1,17 +1,14 @@
 /** hmmlab run: runs programs and shows what each operation answered and where the pages are. */
-import { basename } from 'node:path';
 import { type CommandDef, defineCommand } from 'citty';
 import { SimError } from '../core/errors.ts';
 import type { TrespassInfo } from '../core/events/types.ts';
 import type { Machine } from '../core/machine.ts';
+import type { Timing } from '../core/timing.ts';
 import { readText } from '../node/read-text.ts';
-import { checkRecordingPath, writeRecording } from '../node/recording-file.ts';
-import { readTiming } from '../node/timing-file.ts';
 import {
   buildMachine,
   type ExpectationResult,
   expectationError,
-  type MachineSpec,
   OwnershipMap,
   ownershipTable,
   type Program,
@@ -22,16 +19,13 @@ import {
   type Step,
   type StepResult,
 } from '../program/index.ts';
-import { Recorder } from '../trace/recorder.ts';
-import { makeTimeReport } from '../trace/time/report.ts';
 import { TrespassWatch } from '../trace/trespass-watch.ts';
 import colors from './colors.ts';
 import { EXIT_DIFFERENT, EXIT_OK, UsageError } from './errors.ts';
 import { languageFor, parseEra, programNamed } from './flags.ts';
 import { indented, kernelLine, namedStepText, resultText, stepText, tableLines } from './format.ts';
 import { Breather, print, printAll, printError } from './output.ts';
-import { replaySchedule } from './replay.ts';
-import { timeLines } from './time-text.ts';
+import type { RunRecording } from './run-record.ts';
 import { foldTrespasses, trespassText } from './trespass-text.ts';
 
 const args = {
@@ -65,14 +59,14 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
     if (given.time === true && given.spec === undefined) {
       throw new UsageError('--time needs --spec FILE: without it no time passes');
     }
-    const timing = given.spec === undefined ? null : readTiming(given.spec);
+    const timing = given.spec === undefined ? null : await timingOf(given.spec);
     const path = given.PROGRAM;
     const era = given.era === undefined ? undefined : parseEra(given.era);
     const language = await languageFor(rawArgs);
     const text = readText(path);
     const options = { file: path, language };
     const parsed = parsePrograms(text, era === undefined ? options : { ...options, era });
-    if (given.record !== undefined) checkRecordPath(given.record);
+    const recording = given.record === undefined ? null : await recordingTo(given.record);
     const programs =
       given.program === undefined ? parsed.programs : [programNamed(parsed, given.program, path)];
     if (given.schedule !== undefined) {
@@ -82,6 +76,7 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
       if (programs.length > 1) {
         throw new UsageError(`--schedule: ${path} has several programs; expected --program NAME`);
       }
+      const { replaySchedule } = await import('./replay.ts');
       return replaySchedule({
         text: parsed,
         program: program!,
@@ -89,16 +84,12 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
         token: given.schedule,
         json: given.json === true,
         path,
-        record:
-          given.record === undefined
-            ? null
-            : { path: given.record, start: (made) => startRecorder(made, parsed.machine, path) },
+        record: recording?.ofSchedule(parsed.machine, path) ?? null,
       });
     }
     const timed = timing === null ? {} : { timing, accounts: given.time === true };
     const machine = buildMachine(parsed.machine, language, undefined, timed);
-    const recorder =
-      given.record === undefined ? null : startRecorder(machine, parsed.machine, path);
+    recording?.start(machine, parsed.machine, path);
     if (given.json === true) print(JSON.stringify(kernelLine(parsed.machine)));
     const breather = new Breather();
     let exitCode = EXIT_OK;
@@ -122,33 +113,36 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
         for (const _ of runProgram(machine, program, hooks)) await breather.breathe();
       } catch (error) {
         // What led to an error is what a recording is for.
-        if (recorder !== null) writeRecording(given.record!, recorder.stop());
+        recording?.write();
         throw located(error, path, failing);
       }
     }
-    if (recorder !== null) {
-      const recording = recorder.stop();
-      writeRecording(given.record!, recording);
-      if (given.json !== true) print(`${recording.length} records in ${given.record}`);
+    if (recording !== null) {
+      const records = recording.write();
+      if (given.json !== true) print(`${records} records in ${given.record}`);
     }
-    if (given.time === true) {
-      const time = makeTimeReport(machine);
-      if (given.json === true) print(JSON.stringify({ time }));
-      else printAll(timeLines(time));
-    }
+    if (given.time === true) await tellTime(machine, given.json === true);
     return exitCode;
   },
 });
 
-function checkRecordPath(path: string): void {
-  if (path === '') throw new UsageError('--record: expected a file to write; found nothing');
-  if (path === '-') throw new UsageError('--record: expected a file to write; found "-"');
-  checkRecordingPath(path);
+// What few runs need is loaded by those: most of the time of a small program is that of starting.
+
+async function timingOf(path: string): Promise<Timing> {
+  return (await import('../node/timing-file.ts')).readTiming(path);
 }
 
-function startRecorder(machine: Machine, { devices }: MachineSpec, path: string): Recorder {
-  const drivers = new Map(machine.drivers.map(({ name }, i) => [name, devices[i]!.driver]));
-  return new Recorder(machine, { program: basename(path), drivers });
+async function recordingTo(path: string): Promise<RunRecording> {
+  const { RunRecording: Made } = await import('./run-record.ts');
+  return new Made(path);
+}
+
+async function tellTime(machine: Machine, json: boolean): Promise<void> {
+  const { makeTimeReport } = await import('../trace/time/report.ts');
+  const { timeLines } = await import('./time-text.ts');
+  const time = makeTimeReport(machine);
+  if (json) print(JSON.stringify({ time }));
+  else printAll(timeLines(time));
 }
 
 /** Says which operation the machine could not carry out. */
