@@ -2,6 +2,7 @@
 import { type CommandDef, defineCommand } from 'citty';
 import { type ReadTraceOptions, readTrace } from '../node/trace-input.ts';
 import type { PagesHeader } from '../workloads/formats/index.ts';
+import { MIXES, type Mix } from '../workloads/mixes/index.ts';
 import { type PlayDriver, Player, parseRule, playReport } from '../workloads/play/index.ts';
 import type { AccessBatch, MappingChange, WorkloadSink } from '../workloads/types.ts';
 import { EXIT_DIFFERENT, EXIT_INTERRUPTED, EXIT_OK, UsageError } from './errors.ts';
@@ -19,13 +20,13 @@ const PRESSURE_MAX = 10_000;
 const args = {
   trace: {
     type: 'positional',
-    description: 'A page stream or another trace; - for standard input',
+    description: 'A page stream or another trace, - for standard input, or mix:NAME',
     required: true,
   },
   assign: {
     type: 'string',
-    description: 'Who makes which access: thread, range or phase, each with details',
-    default: 'phase:100000',
+    description:
+      'Who makes which access: thread, range or phase; phase:100000, or thread for a mix',
   },
   devices: { type: 'string', description: 'How many devices, 1 to 64', default: '2' },
   driver: { type: 'string', description: 'nouveau or dmirror', default: 'nouveau' },
@@ -44,6 +45,9 @@ const args = {
     type: 'string',
     description: 'pages, lackey, champsim, cloudsuite or kfd; found out unless given',
   },
+  pages: { type: 'string', description: 'Of a mix: pages of the working set', default: '4096' },
+  accesses: { type: 'string', description: 'Of a mix: how many accesses', default: '1000000' },
+  seed: { type: 'string', description: 'Of a mix: where chance begins', default: '1' },
   json: { type: 'boolean', description: 'One JSON object instead of text' },
 } as const;
 
@@ -56,21 +60,25 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
     const driver = parseDriver(given.driver);
     const era = parseEra(given.era);
     const format = parseTraceFormat(given.format);
-    checkRule(given.assign, devices);
+    const mix = mixNamed(given.trace);
+    const assign = given.assign ?? (mix === null ? 'phase:100000' : 'thread');
+    checkRule(assign, devices);
     const interruption = new AbortController();
     const interrupt = (): void => interruption.abort();
-    process.once('SIGINT', interrupt);
+    // A mix is generated in one go, and a signal ends that at once.
+    if (mix === null) process.once('SIGINT', interrupt);
     const reading: ReadTraceOptions = {
       ...(format === undefined ? {} : { format }),
       signal: interruption.signal,
     };
     const bar = new ReadingBar();
+    const feed = mix === null ? fromFile(given.trace) : fromMix(mix, given, devices);
     try {
       const pressed =
         given.pressure === undefined
           ? null
           : await pagesUnder(
-              given.trace,
+              feed,
               wholeNumber('--pressure', given.pressure, 1, PRESSURE_MAX),
               devices,
               reading,
@@ -83,14 +91,14 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
         return new Player({
           driver,
           devices,
-          rule: parseRule(given.assign, devices, pageSize),
+          rule: parseRule(assign, devices, pageSize),
           batch,
           era,
           pageSize,
           ...(limit === null ? {} : { devicePages: limit }),
         });
       });
-      await readTrace(given.trace, play, {
+      await feed(play, {
         ...reading,
         onStart: (_format, found) => {
           header = found;
@@ -150,19 +158,60 @@ class LazyPlayer implements WorkloadSink {
   }
 }
 
+/** Where accesses come from; may be asked twice, except for standard input. */
+type Feed = (sink: WorkloadSink, options: ReadTraceOptions) => Promise<void>;
+
+function fromFile(path: string): Feed {
+  let reads = 0;
+  return async (sink, options) => {
+    reads++;
+    if (path === '-' && reads > 1) {
+      throw new UsageError(
+        '--pressure: expected a file, which is read twice; found standard input',
+      );
+    }
+    await readTrace(path, sink, options);
+  };
+}
+
+interface MixFlags {
+  readonly pages: string;
+  readonly accesses: string;
+  readonly seed: string;
+}
+
+function fromMix(mix: Mix, flags: MixFlags, devices: number): Feed {
+  const options = {
+    devices,
+    pages: wholeNumber('--pages', flags.pages, 16, 2 ** 24),
+    accesses: wholeNumber('--accesses', flags.accesses, 1, Number.MAX_SAFE_INTEGER),
+    seed: wholeNumber('--seed', flags.seed, 0, 2 ** 32 - 1),
+  };
+  return async (sink, { onStart }) => {
+    const about = { pageSize: 4096, source: 'mix', program: mix.about, filter: 0 };
+    onStart?.('pages', about);
+    mix.generate(options, sink);
+  };
+}
+
+/** The mix that `mix:NAME` names; null for anything else. */
+function mixNamed(trace: string): Mix | null {
+  if (!trace.startsWith('mix:')) return null;
+  const mix = MIXES.get(trace.slice('mix:'.length));
+  if (mix !== undefined) return mix;
+  const names = [...MIXES.keys()].join(', ');
+  throw new UsageError(`${trace}: expected a mix of ${names}`);
+}
+
 /** Pages that each device holds, so that what a trace touches is so much of all of them together. */
 async function pagesUnder(
-  trace: string,
+  feed: Feed,
   percent: number,
   devices: number,
   options: ReadTraceOptions,
 ): Promise<number> {
-  if (trace === '-') {
-    throw new UsageError('--pressure: expected a file, which is read twice; found standard input');
-  }
   const touched = new Set<number>();
-  await readTrace(
-    trace,
+  await feed(
     {
       accesses: ({ count, vpn }) => {
         for (let i = 0; i < count; i++) touched.add(vpn[i]!);
