@@ -13,7 +13,6 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const TRACES = join(ROOT, 'examples', 'traces');
 const HMMLAB = join(ROOT, 'dist', 'cli', 'main.js');
-const FILTER = '64';
 const LACKEY = [
   '--tool=lackey',
   '--trace-mem=yes',
@@ -25,21 +24,26 @@ const LACKEY = [
 
 const folder = mkdtempSync(join(tmpdir(), 'capture-traces-'));
 
-/** Each has what it needs made before it runs; files are named without their folder. */
+/**
+ * Each has what it needs made before it runs. The filter is the usual 64 where that leaves enough to play,
+ * else a smaller one.
+ */
 const PROGRAMS = {
-  gzip: { needs: ['gzip'], run: () => ['gzip', '-c', text('text.txt', 12_000)] },
+  gzip: { filter: 16, needs: ['gzip'], run: () => ['gzip', '-c', text('text.txt', 4000)] },
   sort: {
+    filter: 16,
     needs: ['sort'],
     run: () => ['sort', '-n', '--parallel=1', numbers('numbers.txt', 8000)],
   },
-  perl: { needs: ['perl'], run: () => ['perl', '-e', PERL] },
-  sqlite: { needs: ['sqlite3'], run: () => ['sqlite3', ':memory:', SQL] },
+  perl: { filter: 64, needs: ['perl'], run: () => ['perl', '-e', PERL] },
+  sqlite: { filter: 16, needs: ['sqlite3'], run: () => ['sqlite3', ':memory:', SQL] },
   grep: {
+    filter: 8,
     needs: ['grep'],
     run: () => ['grep', '-c', '-E', 'a[b-m]+z|qu', text('grep.txt', 60_000)],
   },
-  stencil: { needs: ['gcc'], run: () => [compiled('stencil'), '512', '4', '3'] },
-  bfs: { needs: ['gcc'], run: () => [compiled('bfs'), '40000', '6'] },
+  stencil: { filter: 8, needs: ['gcc'], run: () => [compiled('stencil'), '512', '4', '3'] },
+  bfs: { filter: 64, needs: ['gcc'], run: () => [compiled('bfs'), '40000', '6'] },
 };
 
 const PERL =
@@ -68,7 +72,7 @@ async function main(names) {
       const out = join(TRACES, `${name}.pages.gz`);
       process.stdout.write(`${name}: `);
       const began = Date.now();
-      await capture(name, PROGRAMS[name].run(), out);
+      await capture(name, PROGRAMS[name], out);
       process.stdout.write(
         `${statSync(out).size} bytes, ${Math.round((Date.now() - began) / 1000)} s\n`,
       );
@@ -79,10 +83,23 @@ async function main(names) {
 }
 
 /** valgrind writes to descriptor 9, which is the standard input of the import. */
-async function capture(name, command, out) {
+async function capture(name, { filter, run }, out) {
+  const command = run();
   const importer = spawn(
     process.execPath,
-    [HMMLAB, 'import', '-', '--format', 'lackey', '--filter', FILTER, '--name', name, '--out', out],
+    [
+      HMMLAB,
+      'import',
+      '-',
+      '--format',
+      'lackey',
+      '--filter',
+      String(filter),
+      '--name',
+      name,
+      '--out',
+      out,
+    ],
     { stdio: ['pipe', 'ignore', 'inherit'] },
   );
   const lackey = spawn('valgrind', [...LACKEY, ...command], {

@@ -64,8 +64,6 @@ interface Waiting {
   readonly vpn: Vpn;
   readonly write: boolean;
   readonly value: number;
-  /** What a load must find. */
-  readonly expected: number;
 }
 
 interface Agent {
@@ -166,8 +164,9 @@ export class Player implements WorkloadSink {
       }
       if (number !== 0) this.#deviceAccess(agent, agent.device!, page, isStore);
       else if (isStore) {
-        if (proc.tryStore32(page * pageSize, this.#value) !== 0) this.#cpuSlowly(agent, page, true);
-        this.#stored.set(page, this.#value);
+        if (proc.tryStore32(page * pageSize, this.#value) === 0) {
+          this.#stored.set(page, this.#value);
+        } else this.#cpuSlowly(agent, page, true);
       } else {
         const value = proc.tryLoad32(page * pageSize);
         if (value !== this.#expected(page)) this.#cpuLoaded(agent, page, value);
@@ -217,7 +216,8 @@ export class Player implements WorkloadSink {
       throw new SimError('limit', `RAM of ${this.machine.kernel.pages.ramPages} pages is full`);
     }
     if (value < 0) agent.counts.failed++;
-    else if (!write && value !== this.#expected(page)) this.mismatches++;
+    else if (write) this.#stored.set(page, this.#value);
+    else if (value !== this.#expected(page)) this.mismatches++;
   }
 
   /** Maps the gaps of the piece of memory around a page. */
@@ -260,13 +260,7 @@ export class Player implements WorkloadSink {
       }
     }
     agent.counts.missed++;
-    agent.waiting.push({
-      vpn: page,
-      write: isStore,
-      value: this.#value,
-      expected: this.#expected(page),
-    });
-    if (isStore) this.#stored.set(page, this.#value);
+    agent.waiting.push({ vpn: page, write: isStore, value: this.#value });
     agent.waitingPages.add(page);
     this.#stalled = agent;
     if (agent.waiting.length >= this.batchAccesses) this.#serve(agent);
@@ -346,14 +340,15 @@ export class Player implements WorkloadSink {
     return true;
   }
 
-  #perform(agent: Agent, device: PlayDevice, { vpn, write, value, expected }: Waiting): void {
+  #perform(agent: Agent, device: PlayDevice, { vpn, write, value }: Waiting): void {
     const va = vpn * this.pageSize;
     const isLocal = this.machine.ownerOf(this.proc, va) === device.owner;
     let found = write ? (device.tryStore32(va, value) ? value : -1) : device.tryLoad32(va);
     if (found < 0) found = device.fault(va, write, value);
     if (!isLocal) agent.counts.remote++;
     if (found < 0) agent.counts.failed++;
-    else if (!write && found !== expected) this.mismatches++;
+    else if (write) this.#stored.set(vpn, value);
+    else if (found !== this.#expected(vpn)) this.mismatches++;
   }
 }
 
