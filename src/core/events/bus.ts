@@ -438,6 +438,7 @@ export class EventBus extends Listeners {
   /** Listeners to everything come first: what a listener to one kind sets off is told after it. */
   #tell(event: SimEvent): void {
     this.emit('*', event);
+    if (this.kindsHeard === 0) return;
     // The map ties each kind to its records, which TypeScript cannot follow through a union.
     (this.emit as (name: Name, event: SimEvent) => boolean)(event.kind, event);
   }

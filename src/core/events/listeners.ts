@@ -8,13 +8,15 @@ export type Listener<N extends Name> = EventEmitter.EventListener<SimEventMap, N
 export abstract class Listeners extends EventEmitter<SimEventMap> {
   /** True while there is a listener. */
   listening = false;
+  /** Listeners to a kind, those to every kind not counted. */
+  protected kindsHeard = 0;
 
   /** The last listener has gone. */
   protected abstract onSilence(): void;
 
   override on<N extends Name>(name: N, listener: Listener<N>, context?: unknown): this {
     super.on(name, listener, context);
-    this.listening = true;
+    this.#count();
     return this;
   }
 
@@ -24,7 +26,7 @@ export abstract class Listeners extends EventEmitter<SimEventMap> {
 
   override once<N extends Name>(name: N, listener: Listener<N>, context?: unknown): this {
     super.once(name, listener, context);
-    this.listening = true;
+    this.#count();
     return this;
   }
 
@@ -56,7 +58,9 @@ export abstract class Listeners extends EventEmitter<SimEventMap> {
   }
 
   #count(): void {
-    this.listening = this.eventNames().length > 0;
+    const heard = this.eventNames();
+    this.kindsHeard = heard.filter((name) => name !== '*').length;
+    this.listening = heard.length > 0;
     if (!this.listening) this.onSilence();
   }
 }

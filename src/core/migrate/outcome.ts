@@ -47,8 +47,11 @@ export function tellWords(
   count: number,
 ): void {
   const { pages } = kernel;
-  const from = new Set<PageHome>();
-  const to = new Set<PageHome>();
+  let from: PageHome | undefined;
+  let to: PageHome | undefined;
+  let moves = 0;
+  let oneFrom = true;
+  let oneTo = true;
   let valid = 0;
   let writable = 0;
   let given = 0;
@@ -59,12 +62,17 @@ export function tellWords(
     if ((word & MIGRATE_PFN_WRITE) !== 0) writable++;
     if ((target & MIGRATE_PFN_VALID) !== 0) given++;
     if (!arrives(word, target)) continue;
-    from.add(pages.homeOf(migratePfnPage(word)));
-    to.add(pages.homeOf(migratePfnPage(target)));
+    const left = pages.homeOf(migratePfnPage(word));
+    const reached = pages.homeOf(migratePfnPage(target));
+    if (moves > 0 && left !== from) oneFrom = false;
+    if (moves > 0 && reached !== to) oneTo = false;
+    from = left;
+    to = reached;
+    moves++;
   }
   info.valid = valid;
   info.writable = writable;
   info.given = given;
-  info.from = from.size === 1 ? [...from][0] : undefined;
-  info.to = to.size === 1 ? [...to][0] : undefined;
+  info.from = oneFrom ? from : undefined;
+  info.to = oneTo ? to : undefined;
 }
