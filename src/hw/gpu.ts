@@ -55,6 +55,9 @@ const CLIENTS = 128;
 /** Instance pointers are addresses of blocks this far apart. */
 const INSTANCE_BYTES = 4096;
 
+const READ_FLAGS: number = neededFlags('read');
+const WRITE_FLAGS: number = neededFlags('write');
+
 export class Gpu {
   readonly name: string;
   readonly faultBuffer: FaultBuffer;
@@ -190,7 +193,7 @@ export class Gpu {
   tryLoad32(instance: GpuInstance, va: Va): number {
     if (instance.dead || this.#time !== null) return -1;
     const vpn = Math.floor(va / this.#pageSize);
-    const page = instance.pageTable.pageFor(vpn, neededFlags('read'));
+    const page = instance.pageTable.pageFor(vpn, READ_FLAGS);
     if (page < 0) return -1;
     return this.#bus.read32(page, (va - vpn * this.#pageSize) / 4, instance.pid, va);
   }
@@ -199,7 +202,7 @@ export class Gpu {
   tryStore32(instance: GpuInstance, va: Va, value: number): boolean {
     if (instance.dead || this.#time !== null) return false;
     const vpn = Math.floor(va / this.#pageSize);
-    const page = instance.pageTable.pageFor(vpn, neededFlags('write'));
+    const page = instance.pageTable.pageFor(vpn, WRITE_FLAGS);
     if (page < 0) return false;
     this.#bus.write32(page, (va - vpn * this.#pageSize) / 4, value, instance.pid, va);
     return true;

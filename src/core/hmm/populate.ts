@@ -13,8 +13,8 @@ import { hmmRangeFaultStep } from './range-fault.ts';
 
 /** HMM_RANGE_DEFAULT_TIMEOUT. */
 const TIMEOUT_NS = 1_000_000_000;
-/** A retry that costs no virtual time counts as this much, so that nobody retries for ever. */
-const RETRY_NS = 1_000_000;
+/** A retry that costs no virtual time counts as this much: nothing changes meanwhile, so few are enough. */
+const RETRY_NS = 10_000_000;
 
 export interface PopulateOptions {
   readonly notifier: IntervalNotifier;

@@ -2,22 +2,29 @@
  * A sparse table from virtual page numbers to numbers: what the page table of a device is made of.
  *
  * Blocks of 512 entries lie under their number, so that neighbours share a look-up and gaps cost
- * nothing.
+ * nothing. The blocks used last are found without one.
  */
 import type { Vpn } from '../units.ts';
 
 const BLOCK_ENTRIES = 512;
+/** Blocks that are found at once, where there is more than one: 32,768 pages of them. */
+const RECENT_MASK = 63;
 
 interface Block {
+  readonly number: number;
   /** The value plus 1; 0 where there is none. */
-  readonly words: Uint32Array<ArrayBuffer>;
+  readonly words: Uint32Array;
   used: number;
 }
 
+/** No table has it: it stands where there is no block. */
+const NONE: Block = { number: -1, words: new Uint32Array(0), used: 0 };
+
 export class VpnTable {
   readonly #blocks: Map<number, Block> = new Map();
-  #lastNumber = -1;
-  #last: Block | null = null;
+  /** By the lowest bits of their numbers. */
+  #recent: Block[] = [NONE];
+  #mask = 0;
   #size = 0;
 
   /** Entries that are there. */
@@ -28,15 +35,22 @@ export class VpnTable {
   /** The value at `vpn`, or -1. */
   get(vpn: Vpn): number {
     const number = Math.floor(vpn / BLOCK_ENTRIES);
-    const block = number === this.#lastNumber ? this.#last : this.#find(number);
-    return block === null ? -1 : block.words[vpn - number * BLOCK_ENTRIES]! - 1;
+    let block = this.#recent[number & this.#mask]!;
+    if (block.number !== number) {
+      block = this.#find(number);
+      if (block === NONE) return -1;
+    }
+    return block.words[vpn - number * BLOCK_ENTRIES]! - 1;
   }
 
   /** @param value 0 to 2^32 - 2 */
   set(vpn: Vpn, value: number): void {
     const number = Math.floor(vpn / BLOCK_ENTRIES);
-    const block =
-      (number === this.#lastNumber ? this.#last : this.#find(number)) ?? this.#add(number);
+    let block = this.#recent[number & this.#mask]!;
+    if (block.number !== number) {
+      block = this.#find(number);
+      if (block === NONE) block = this.#add(number);
+    }
     const at = vpn - number * BLOCK_ENTRIES;
     if (block.words[at] === 0) {
       block.used++;
@@ -47,9 +61,10 @@ export class VpnTable {
 
   delete(vpn: Vpn): void {
     const number = Math.floor(vpn / BLOCK_ENTRIES);
-    const block = number === this.#lastNumber ? this.#last : this.#find(number);
+    let block = this.#recent[number & this.#mask]!;
+    if (block.number !== number) block = this.#find(number);
     const at = vpn - number * BLOCK_ENTRIES;
-    if (block === null || block.words[at] === 0) return;
+    if (block === NONE || block.words[at] === 0) return;
     block.words[at] = 0;
     block.used--;
     this.#size--;
@@ -71,8 +86,8 @@ export class VpnTable {
 
   clear(): void {
     this.#blocks.clear();
-    this.#lastNumber = -1;
-    this.#last = null;
+    this.#recent = [NONE];
+    this.#mask = 0;
     this.#size = 0;
   }
 
@@ -92,26 +107,27 @@ export class VpnTable {
     }
   }
 
-  #find(number: number): Block | null {
-    const block = this.#blocks.get(number) ?? null;
-    if (block !== null) {
-      this.#lastNumber = number;
-      this.#last = block;
-    }
+  /** The block, or NONE. */
+  #find(number: number): Block {
+    const block = this.#blocks.get(number) ?? NONE;
+    if (block !== NONE) this.#recent[number & this.#mask] = block;
     return block;
   }
 
   #add(number: number): Block {
-    const block: Block = { words: new Uint32Array(BLOCK_ENTRIES), used: 0 };
+    const block: Block = { number, words: new Uint32Array(BLOCK_ENTRIES), used: 0 };
     this.#blocks.set(number, block);
-    this.#lastNumber = number;
-    this.#last = block;
+    if (this.#mask === 0 && this.#blocks.size > 1) {
+      this.#mask = RECENT_MASK;
+      this.#recent = new Array<Block>(RECENT_MASK + 1).fill(NONE);
+    }
+    this.#recent[number & this.#mask] = block;
     return block;
   }
 
   #deleteWithin(number: number, first: Vpn, end: Vpn): void {
-    const block = this.#find(number);
-    if (block === null) return;
+    const block = this.#blocks.get(number);
+    if (block === undefined) return;
     const base = number * BLOCK_ENTRIES;
     const from = Math.max(first, base);
     const to = Math.min(end, base + BLOCK_ENTRIES);
@@ -124,7 +140,6 @@ export class VpnTable {
     if (block.used > 0) return;
     // Whoever unmaps a range may be done with it; single entries that go come back soon.
     this.#blocks.delete(number);
-    this.#lastNumber = -1;
-    this.#last = null;
+    if (this.#recent[number & this.#mask] === block) this.#recent[number & this.#mask] = NONE;
   }
 }

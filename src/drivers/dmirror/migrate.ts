@@ -15,12 +15,11 @@ import {
   migratePfn,
   migratePfnPage,
   migrateVmaFinalizeStep,
-  migrateVmaPages,
   migrateVmaPagesStep,
-  migrateVmaSetup,
   migrateVmaSetupStep,
 } from '../../core/migrate/index.ts';
 import { VM_FAULT_SIGBUS } from '../../core/mm/fault-flags.ts';
+import type { Mm } from '../../core/mm/mm.ts';
 import { VM_READ, VM_WRITE, type Vma } from '../../core/mm/vma.ts';
 import type { DeviceFault } from '../../core/pagemap/pagemap.ts';
 import { after, type MaybeTask, PREEMPT, settle, type Task } from '../../core/sched/task.ts';
@@ -42,14 +41,40 @@ function selectDevice(device: Dmirror): number {
  * What was moved before an error stays moved.
  */
 export function migrateToDevice(file: DmirrorFile, start: Va, end: Va): Task<number> {
-  return inBatches(file, start, end, MIGRATE_VMA_SELECT_SYSTEM, function* (args) {
-    yield* copyToDevice(file, args);
-    yield* migrateVmaPages(args);
-    if (!file.device.mended) yield* mapMigrated(file, args);
-    const { scheduler } = file.mm.kernel;
-    if (scheduler.preempts && scheduler.overtaken('dmirror: finalize', 0)) yield PREEMPT;
-    yield* settle(migrateVmaFinalizeStep(args));
+  return inBatches(file, start, end, MIGRATE_VMA_SELECT_SYSTEM, (args) => {
+    const copied = copyToDevice(file, args, 0);
+    return copied === undefined
+      ? endToDevice(file, args)
+      : after(copied, () => endToDevice(file, args));
   });
+}
+
+function endToDevice(file: DmirrorFile, args: MigrateVma): MaybeTask<undefined> {
+  const moved = migrateVmaPagesStep(args);
+  return moved === undefined
+    ? mapAndFinalize(file, args)
+    : after(moved, () => mapAndFinalize(file, args));
+}
+
+function mapAndFinalize(file: DmirrorFile, args: MigrateVma): MaybeTask<undefined> {
+  const { scheduler } = file.mm.kernel;
+  if (!file.device.mended) {
+    if (!file.mutex.tryLock()) return mapLate(file, args);
+    mapMigrated(file, args);
+  }
+  return scheduler.preempts ? finalizeLate(file, args) : migrateVmaFinalizeStep(args);
+}
+
+function* mapLate(file: DmirrorFile, args: MigrateVma): Task<undefined> {
+  yield* file.mutex.lock();
+  mapMigrated(file, args);
+  return yield* finalizeLate(file, args);
+}
+
+function* finalizeLate(file: DmirrorFile, args: MigrateVma): Task<undefined> {
+  const { scheduler } = file.mm.kernel;
+  if (scheduler.preempts && scheduler.overtaken('dmirror: finalize', 0)) yield PREEMPT;
+  return yield* settle(migrateVmaFinalizeStep(args));
 }
 
 /** Brings pages of [start, end) home: dmirror_migrate_to_system. `moved` hears how many, batch by batch. */
@@ -59,14 +84,23 @@ export function migrateToSystem(
   end: Va,
   moved: (pages: number) => void,
 ): Task<number> {
-  return inBatches(file, start, end, selectDevice(file.device), function* (args) {
+  return inBatches(file, start, end, selectDevice(file.device), (args) => {
     const copied = copyToRam(args, file);
     const { timing } = file.mm.kernel;
-    if (timing !== null) yield* file.device.moveTime(timing, 'toHost', copied);
-    yield* migrateVmaPages(args);
-    moved(countMovedPages(args.src, args.npages));
-    yield* settle(migrateVmaFinalizeStep(args));
+    if (timing === null) return endToSystem(args, moved);
+    return after(file.device.moveTime(timing, 'toHost', copied), () => endToSystem(args, moved));
   });
+}
+
+function endToSystem(args: MigrateVma, moved: (pages: number) => void): MaybeTask<undefined> {
+  const done = migrateVmaPagesStep(args);
+  if (done !== undefined) return after(done, () => countAndFinalize(args, moved));
+  return countAndFinalize(args, moved);
+}
+
+function countAndFinalize(args: MigrateVma, moved: (pages: number) => void): MaybeTask<undefined> {
+  moved(countMovedPages(args.src, args.npages));
+  return migrateVmaFinalizeStep(args);
 }
 
 /** Walks [start, end) under mmap_lock in batches that do not cross a VMA, from setup to `carryOut`. */
@@ -75,7 +109,7 @@ function* inBatches(
   start: Va,
   end: Va,
   flags: number,
-  carryOut: (args: MigrateVma) => Task<void>,
+  carryOut: (args: MigrateVma) => MaybeTask<undefined>,
 ): Task<number> {
   const { mm, device } = file;
   if (!mm.alive) return -EINVAL;
@@ -102,9 +136,11 @@ function* inBatches(
         flags,
         cause: 'driver',
       });
-      const result = yield* migrateVmaSetup(args);
+      const setup = migrateVmaSetupStep(args);
+      const result = typeof setup === 'object' ? yield* setup : setup;
       if (result !== 0) return result;
-      yield* carryOut(args);
+      const carried = carryOut(args);
+      if (carried !== undefined) yield* carried;
     }
     return 0;
   } finally {
@@ -112,42 +148,68 @@ function* inBatches(
   }
 }
 
-/** dmirror_migrate_alloc_and_copy. */
-function* copyToDevice(file: DmirrorFile, args: MigrateVma): Task<void> {
+/** dmirror_migrate_alloc_and_copy, from entry `first` on. */
+function copyToDevice(file: DmirrorFile, args: MigrateVma, first: number): MaybeTask<undefined> {
   const { device, mm } = file;
-  const { pages } = mm;
-  const { src, dst } = args;
-  const holeIsWritable = ((args.vma as Vma).flags & VM_WRITE) !== 0;
   const count = (args.end - args.start) / mm.pageSize;
-  let copied = 0;
-  for (let i = 0; i < count; i++) {
-    const word = src[i]!;
-    if ((word & MIGRATE_PFN_MIGRATE) === 0) continue;
-    // Without a source page this is a hole or the zero page: the device page starts as zeros.
-    const from = migratePfnPage(word);
-    if (from !== NO_PAGE && pages.isZoneDevice(from)) continue;
-    const allocated = device.allocatePage();
-    const to = typeof allocated === 'object' ? yield* allocated : allocated;
-    if (to === NO_PAGE) continue;
-    if (from !== NO_PAGE) {
-      pages.copyContents(to, from);
-      copied++;
-    } else pages.clearContents(to);
-    pages.setDriverData(to, file.id);
-    const writable = from !== NO_PAGE ? (word & MIGRATE_PFN_WRITE) !== 0 : holeIsWritable;
-    dst[i] = migratePfn(to) | MIGRATE_PFN_LOCKED | (writable ? MIGRATE_PFN_WRITE : 0);
+  for (let i = first; i < count; i++) {
+    if (!isWanted(mm, args.src[i]!)) continue;
+    const to = device.allocatePage();
+    // A chunk is added: rare enough for a task of its own.
+    if (typeof to === 'object') return copyOnceAllocated(file, args, i, to);
+    copyOne(file, args, i, to);
   }
   const { timing } = mm.kernel;
-  if (timing !== null) yield* device.moveTime(timing, 'toDevice', copied);
+  return timing === null
+    ? undefined
+    : device.moveTime(timing, 'toDevice', countCopied(args, count));
+}
+
+function* copyOnceAllocated(
+  file: DmirrorFile,
+  args: MigrateVma,
+  i: number,
+  allocation: Task<Page>,
+): Task<undefined> {
+  copyOne(file, args, i, yield* allocation);
+  return yield* settle(copyToDevice(file, args, i + 1));
+}
+
+/** Without a source page this is a hole or the zero page: the device page starts as zeros. */
+function isWanted({ pages }: Mm, word: number): boolean {
+  if ((word & MIGRATE_PFN_MIGRATE) === 0) return false;
+  const from = migratePfnPage(word);
+  return from === NO_PAGE || !pages.isZoneDevice(from);
+}
+
+function copyOne(file: DmirrorFile, { src, dst, vma }: MigrateVma, i: number, to: Page): void {
+  if (to === NO_PAGE) return;
+  const { pages } = file.mm;
+  const word = src[i]!;
+  const from = migratePfnPage(word);
+  if (from !== NO_PAGE) pages.copyContents(to, from);
+  else pages.clearContents(to);
+  pages.setDriverData(to, file.id);
+  const isWritable =
+    from !== NO_PAGE ? (word & MIGRATE_PFN_WRITE) !== 0 : (vma!.flags & VM_WRITE) !== 0;
+  dst[i] = migratePfn(to) | MIGRATE_PFN_LOCKED | (isWritable ? MIGRATE_PFN_WRITE : 0);
+}
+
+/** Pages that were copied, not filled with zeros. */
+function countCopied({ src, dst }: MigrateVma, count: number): number {
+  let copied = 0;
+  for (let i = 0; i < count; i++) {
+    if (migratePfnPage(dst[i]!) !== NO_PAGE && migratePfnPage(src[i]!) !== NO_PAGE) copied++;
+  }
+  return copied;
 }
 
 /**
  * Enters migrated pages into the mirror's page table: dmirror_migrate_finalize_and_map. Nothing is
- * asked of the notifier: what a process zapped since setup is entered all the same.
+ * asked of the notifier: what a process zapped since setup is entered all the same. The caller holds the
+ * mutex, which is given back.
  */
-function* mapMigrated(file: DmirrorFile, args: MigrateVma): Task<void> {
-  const { mm, mutex, pageTable } = file;
-  if (!mutex.tryLock()) yield* mutex.lock();
+function mapMigrated({ mm, mutex, pageTable }: DmirrorFile, args: MigrateVma): void {
   const first = mm.vpn(args.start);
   const count = mm.vpn(args.end) - first;
   for (let i = 0; i < count; i++) {

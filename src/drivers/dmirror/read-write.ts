@@ -3,6 +3,7 @@ import { ENOENT } from '../../core/errno.ts';
 import { SimError } from '../../core/errors.ts';
 import type { Pages } from '../../core/memory/pages.ts';
 import { REFAULTS_AT_ONCE } from '../../core/mm/refault.ts';
+import type { DevPagemap } from '../../core/pagemap/pagemap.ts';
 import { Delay, PREEMPT, type Task } from '../../core/sched/task.ts';
 import type { Page, Va, Vpn } from '../../core/units.ts';
 import { deviceFault } from './fault.ts';
@@ -112,12 +113,21 @@ export function copyOut(file: DmirrorFile, va: Va, npages: number, bounce: Bounc
   const { pageSize, pid } = mm;
   const { data } = bounce;
   const first: Vpn = mm.vpn(va);
+  const { pages, kernel } = mm;
+  const isWatched = kernel.watch !== null;
   let i = bounce.cpages;
   let page: Page | -1 = 0;
+  // RAM and the device's own pages answer; of others the bus tells.
+  let asked: DevPagemap | null = null;
   for (; i < npages; i++) {
     page = pageTable.page(first + i);
     if (page < 0) break;
-    data[i] = bus.read32(page, 0, pid, va + i * pageSize);
+    const pagemap = pages.pagemapOf(page);
+    if (pagemap !== asked && bus.reaches(page)) asked = pagemap;
+    data[i] =
+      pagemap === asked && !isWatched
+        ? pages.read32(page, 0)
+        : bus.read32(page, 0, pid, va + i * pageSize);
   }
   bounce.cpages = i;
   return page < 0 ? -ENOENT : 0;
