@@ -67,7 +67,15 @@ export { type TimeAccount, TimeAccounts } from './core/sched/accounts.ts';
 export type { Explorer } from './core/sched/explorer.ts';
 export { Mutex, RwSemaphore } from './core/sched/locks.ts';
 export { firstInFirstOut, type Strategy } from './core/sched/scheduler.ts';
-export { Delay, type MaybeTask, PREEMPT, RESCHEDULE, type Task } from './core/sched/task.ts';
+export {
+  after,
+  Delay,
+  type MaybeTask,
+  PREEMPT,
+  RESCHEDULE,
+  settle,
+  type Task,
+} from './core/sched/task.ts';
 export { WaitQueue } from './core/sched/wait-queue.ts';
 export { StateHash } from './core/state-hash.ts';
 export {

@@ -29,23 +29,34 @@ it.each(['run', 'compare'])('README.md: shows what %s prints', (command) => {
   }
 });
 
-it('README.md: the library example runs', () => {
-  const [, code] = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(ROOT, 'README.md'), 'utf8')) ?? [];
+/** Runs the first TypeScript block of a page; returns the lines that it prints. */
+function runBlock(page: string): string[] {
+  const [, code] = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(ROOT, page), 'utf8')) ?? [];
   expect(code).toBeDefined();
   // Inside the project, so that the loader is found and the file counts as a module.
   const folder = mkdtempSync(join(ROOT, 'test', 'readme-'));
   try {
-    const door = pathToFileURL(join(ROOT, 'src', 'index.ts')).href;
+    const doorOf = (path: string): string => pathToFileURL(join(ROOT, 'src', path)).href;
     const file = join(folder, 'example.ts');
-    writeFileSync(file, code!.replace("'hmmlab'", `'${door}'`));
+    const mapped = code!
+      .replace("'hmmlab'", `'${doorOf('index.ts')}'`)
+      .replace("'hmmlab/node'", `'${doorOf('node/index.ts')}'`);
+    writeFileSync(file, mapped);
     const output = execFileSync(process.execPath, ['--import', 'tsx', file], {
       cwd: ROOT,
       encoding: 'utf8',
     });
-    const toDevice = new Array<string>(8).fill('to the device');
-    const lines = ['system', ...toDevice, 'true', 'system', '42', '[]'];
-    expect(output.trim().split('\n')).toEqual(lines);
+    return output.trim().split('\n');
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+it('README.md: the library example runs', () => {
+  const toDevice = new Array<string>(8).fill('to the device');
+  expect(runBlock('README.md')).toEqual(['system', ...toDevice, 'true', 'system', '42', '[]']);
+});
+
+it('docs/workloads.md: the example runs', () => {
+  expect(runBlock('docs/workloads.md').join('')).toMatch(/'cpu \d+', 'gpu0 \d+', 'gpu1 \d+'/);
 });
