@@ -99,7 +99,7 @@ export class BusMaster {
 
   #mayWrite(page: Page, pid: number | null, va: Va | null): boolean {
     // The kernel maps it read-only everywhere; a write would change what every process reads.
-    invariant(page !== NO_PAGE, `${this.owner.name} writes to the zero page`);
+    if (page === NO_PAGE) invariant(false, `${this.owner.name} writes to the zero page`);
     if (this.reaches(page)) return this.#isThere(page);
     this.#trespass('write', page, pid, va);
     return false;

@@ -192,15 +192,16 @@ export function memremapPages(kernel: Kernel, options: DevPagemapOptions): DevPa
  */
 function requestFreeMemRegion(taken: readonly DevPagemap[], bytes: number): number {
   const size = Math.ceil(bytes / PA_SECTION_BYTES) * PA_SECTION_BYTES;
+  // From the top down, so that each is looked at once.
+  const regions = taken.map(({ start, end }) => ({ start, end })).sort((a, b) => b.start - a.start);
   let at = PHYSICAL_END - size;
-  while (at > size) {
-    const from = at;
-    const inTheWay = taken.find(({ start, end }) => start < from + size && end > from);
-    if (inTheWay === undefined) return at;
-    const steps = Math.ceil((PHYSICAL_END - inTheWay.start) / size);
+  for (const { start, end } of regions) {
+    if (at <= size || end <= at) break;
+    if (start >= at + size) continue;
+    const steps = Math.ceil((PHYSICAL_END - start) / size);
     at = PHYSICAL_END - (steps + 1) * size;
   }
-  return -1;
+  return at > size ? at : -1;
 }
 
 /** A list of free device pages, last in, first out, threaded through the pages' driver data. */
