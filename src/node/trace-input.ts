@@ -1,6 +1,6 @@
 /** Traces as files, of any length: read piece by piece, plain or compressed with gzip. */
 import { createReadStream, type Stats, statSync } from 'node:fs';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { SimError } from '../core/errors.ts';
 import {
@@ -200,19 +200,9 @@ async function* prepended(first: Buffer, rest: AsyncIterable<Buffer>): AsyncGene
 
 async function* gunzipped(first: Buffer, rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const gunzip = createGunzip({ chunkSize: PIECE_BYTES });
-  const feeding = (async (): Promise<void> => {
-    for await (const chunk of prepended(first, rest)) {
-      if (gunzip.destroyed) return;
-      if (!gunzip.write(chunk)) {
-        await new Promise<void>((resolve) => {
-          gunzip.once('drain', resolve);
-          gunzip.once('close', resolve);
-        });
-      }
-    }
-    gunzip.end();
-  })();
-  feeding.catch((error: Error) => gunzip.destroy(error));
+  const packed = Readable.from(prepended(first, rest));
+  packed.on('error', (error) => gunzip.destroy(error));
+  packed.pipe(gunzip);
   yield* gunzip as AsyncIterable<Buffer>;
 }
 
