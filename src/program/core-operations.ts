@@ -159,10 +159,11 @@ const cpuReadOperation: Operation = operation({
   *run(ctx, [id, offset, pages]) {
     const proc = ctx.current.process;
     const data: (number | string)[] = [];
+    const start = ctx.address(id, offset);
     for (let i = 0; i < pages; i++) {
-      const step = proc.loadStep(ctx.address(id, offset + i));
+      const step = proc.loadStep(start + i * proc.mm.pageSize);
       const value = typeof step === 'object' ? yield* step : step;
-      data.push(ACCESS_NAMES.get(value) ?? value);
+      data.push(value >= 0 ? value : ACCESS_NAMES.get(value)!);
     }
     return { data };
   },
@@ -175,10 +176,11 @@ const cpuWriteOperation: Operation = operation({
   *run(ctx, [id, offset, pages, base]) {
     const proc = ctx.current.process;
     const data: string[] = [];
+    const start = ctx.address(id, offset);
     for (let i = 0; i < pages; i++) {
-      const step = proc.storeStep(ctx.address(id, offset + i), (base + i) >>> 0);
+      const step = proc.storeStep(start + i * proc.mm.pageSize, (base + i) >>> 0);
       const result = typeof step === 'object' ? yield* step : step;
-      data.push(ACCESS_NAMES.get(result) ?? 'ok');
+      data.push(result >= 0 ? 'ok' : ACCESS_NAMES.get(result)!);
     }
     return { data };
   },

@@ -42,7 +42,16 @@ function plain({ ret, cpages, faults }: DmirrorResult): Result {
 }
 
 function withData(result: DmirrorData): Result {
-  return result.ret === 0 ? { ...plain(result), data: [...result.data] } : plain(result);
+  if (result.ret !== 0) return plain(result);
+  const { cpages, faults, data } = result;
+  return { ret: '0', cpages, faults, data: listOf(data) };
+}
+
+/** As a plain array; spread, a typed array costs a step of an iterator for each number. */
+function listOf(numbers: Uint32Array | Uint8Array): number[] {
+  const list: number[] = [];
+  for (let i = 0; i < numbers.length; i++) list.push(numbers[i]!);
+  return list;
 }
 
 /** Whose open file: of a process that is or was. */
@@ -86,7 +95,8 @@ const operations: readonly Operation[] = [
     args: [...rangeArgs, valueArg()],
     *run(ctx, [device, buffer, offset, pages, value]) {
       const { file, va } = target(ctx, device, buffer, offset);
-      const values = Uint32Array.from({ length: pages }, (_, i) => value + i);
+      const values = new Uint32Array(pages);
+      for (let i = 0; i < pages; i++) values[i] = value + i;
       return plain(yield* file.writeTask(va, values));
     },
   }),
@@ -115,7 +125,9 @@ const operations: readonly Operation[] = [
     *run(ctx, [device, buffer, offset, pages]) {
       const { file, va } = target(ctx, device, buffer, offset);
       const result = yield* file.snapshotTask(va, pages);
-      return result.ret === 0 ? { ...plain(result), perms: [...result.perms] } : plain(result);
+      if (result.ret !== 0) return plain(result);
+      const { cpages, faults, perms } = result;
+      return { ret: '0', cpages, faults, perms: listOf(perms) };
     },
   }),
   operation({
