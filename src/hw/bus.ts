@@ -86,22 +86,21 @@ export class BusMaster {
   }
 
   #mayRead(page: Page, pid: number | null, va: Va | null): boolean {
-    if (this.reaches(page)) return this.#isThere(page);
-    this.#trespass('read', page, pid, va);
-    return false;
-  }
-
-  /** Asked of what this owner reaches: its own private memory may have nothing behind it. */
-  #isThere(page: Page): boolean {
-    if (this.#answers === undefined) return true;
-    return !this.#kernel.pages.isDevicePrivate(page) || this.#answers(page);
+    return this.#may('read', page, pid, va);
   }
 
   #mayWrite(page: Page, pid: number | null, va: Va | null): boolean {
     // The kernel maps it read-only everywhere; a write would change what every process reads.
     if (page === NO_PAGE) invariant(false, `${this.owner.name} writes to the zero page`);
-    if (this.reaches(page)) return this.#isThere(page);
-    this.#trespass('write', page, pid, va);
+    return this.#may('write', page, pid, va);
+  }
+
+  /** As `reaches`; of its own private memory it also asks whether something is behind it. */
+  #may(what: 'read' | 'write', page: Page, pid: number | null, va: Va | null): boolean {
+    const pagemap = this.#kernel.pages.pagemapOf(page);
+    if (pagemap === null || pagemap.type === 'coherent') return true;
+    if (pagemap.owner === this.owner) return this.#answers === undefined || this.#answers(page);
+    this.#trespass(what, page, pid, va);
     return false;
   }
 

@@ -135,7 +135,7 @@ export class CopyEngine {
     if (faults?.fails('copy') === true) return -EIO;
     this.#queued++;
     if (!this.#takesTime) {
-      this.#send(to, from);
+      if (this.#time !== null) this.#send(to, from);
       this.#perform(to, from);
       return 0;
     }

@@ -1,5 +1,6 @@
 /** Migration between RAM and VRAM. Reference: nouveau_dmem.c of Linux 6.1. */
 import { ENODEV, ENOMEM } from '../../core/errno.ts';
+import type { Kernel } from '../../core/kernel.ts';
 import {
   MIGRATE_PFN_LOCKED,
   MIGRATE_PFN_MIGRATE,
@@ -13,9 +14,7 @@ import {
   migratePfn,
   migratePfnPage,
   migrateVmaFinalize,
-  migrateVmaPages,
   migrateVmaPagesStep,
-  migrateVmaSetup,
   migrateVmaSetupStep,
 } from '../../core/migrate/index.ts';
 import { VM_FAULT_SIGBUS } from '../../core/mm/fault-flags.ts';
@@ -24,9 +23,11 @@ import type { DeviceFault } from '../../core/pagemap/pagemap.ts';
 import { after, Delay, type MaybeTask, settle, type Task } from '../../core/sched/task.ts';
 import { WaitQueue } from '../../core/sched/wait-queue.ts';
 import { NO_PAGE, type Page, type Va } from '../../core/units.ts';
+import type { CopyEngine } from '../../hw/copy-engine.ts';
 import { GPU_PTE_VALID, GPU_PTE_VRAM } from '../../hw/gpu-page-table.ts';
 import type { Nouveau } from './device.ts';
-import type { DmemChunk } from './dmem.ts';
+import type { Dmem, DmemChunk } from './dmem.ts';
+import type { DmaMappings } from './failures.ts';
 import type { Svmm } from './svmm.ts';
 
 /** Bytes of a struct scatterlist; a page of them is the longest list without a chain. */
@@ -219,7 +220,8 @@ export function* migrateVma(
       cause: 'driver',
       by: device,
     });
-    const result = yield* migrateVmaSetup(args);
+    const setup = migrateVmaSetupStep(args);
+    const result = typeof setup === 'object' ? yield* setup : setup;
     if (result !== 0) return result;
     if (args.cpages > 0) yield* migrateChunk(device, svmm, args);
   }
@@ -228,51 +230,63 @@ export function* migrateVma(
 
 /** nouveau_dmem_migrate_chunk. */
 function* migrateChunk(device: Nouveau, svmm: Svmm, args: MigrateVma): Task<void> {
-  const { engine, rules, dma } = device;
+  const { engine, rules, dma, kernel, writeFlags } = device;
   const { src, dst, start } = args;
-  const count = Math.floor((args.end - start) / device.kernel.pageSize);
+  const count = Math.floor((args.end - start) / kernel.pageSize);
   const flags = new Uint8Array(count);
-  const pages: Page[] = [];
+  const pages = new Uint32Array(count);
+  const parts = { kernel, dmem: device.dmem!, engine, dma, fillsHoles: rules.mapsMigrated };
   let mapped = 0;
   for (let i = 0; i < count; i++) {
-    const to = copyToVram(device, src[i]!);
+    const word = src[i]!;
+    const to = (word & MIGRATE_PFN_MIGRATE) === 0 ? NO_PAGE : copyToVram(parts, word);
     if (to !== NO_PAGE) {
-      if (migratePfnPage(src[i]!) !== NO_PAGE) mapped++;
-      device.kernel.pages.setDriverData(to, svmm.id);
-      const write = (src[i]! & MIGRATE_PFN_WRITE) !== 0 ? device.writeFlags : 0;
+      if (migratePfnPage(word) !== NO_PAGE) mapped++;
+      kernel.pages.setDriverData(to, svmm.id);
+      const write = (word & MIGRATE_PFN_WRITE) !== 0 ? writeFlags : 0;
       flags[i] = GPU_PTE_VALID | GPU_PTE_VRAM | write;
     }
     dst[i] = to === NO_PAGE ? 0 : wordFor(to);
-    pages.push(to);
+    pages[i] = to;
   }
   const fence = engine.fence();
-  yield* migrateVmaPages(args);
+  const moved = migrateVmaPagesStep(args);
+  if (moved !== undefined) yield* moved;
   yield* settle(fence.wait());
   if (rules.mapsMigrated) {
     if (device.mended) dropFailed(args, flags);
-    yield* mapAll(svmm, start, pages, flags);
+    if (!svmm.mutex.tryLock()) yield* svmm.mutex.lock();
+    mapAll(svmm, start, pages, flags);
+    svmm.mutex.unlock();
   }
   dma.unmap(mapped);
   migrateVmaFinalize(args);
 }
 
+/** What copying a page needs of a device, looked up once a batch. */
+interface CopyParts {
+  readonly kernel: Kernel;
+  readonly dmem: Dmem;
+  readonly engine: CopyEngine;
+  readonly dma: DmaMappings;
+  /** Holes become pages of zeros. */
+  readonly fillsHoles: boolean;
+}
+
 /** nouveau_dmem_migrate_copy_one: the page in VRAM, locked, or NO_PAGE. */
-function copyToVram(device: Nouveau, word: number): Page {
-  const { engine, rules, dma } = device;
-  const { pages } = device.kernel;
-  if ((word & MIGRATE_PFN_MIGRATE) === 0) return NO_PAGE;
+function copyToVram({ kernel, dmem, engine, dma, fillsHoles }: CopyParts, word: number): Page {
   const from = migratePfnPage(word);
-  if (from === NO_PAGE && !rules.mapsMigrated) return NO_PAGE;
-  const to = device.dmem!.allocatePage();
+  if (from === NO_PAGE && !fillsHoles) return NO_PAGE;
+  const to = dmem.allocatePage();
   if (to === NO_PAGE) return NO_PAGE;
   if (from === NO_PAGE) {
     if (engine.clear(to) === 0) return to;
-  } else if (dma.map(device.kernel) === 0) {
+  } else if (dma.map(kernel) === 0) {
     if (engine.copy(to, from) === 0) return to;
     dma.unmap(1);
   }
-  pages.unlock(to);
-  pages.put(to);
+  kernel.pages.unlock(to);
+  kernel.pages.put(to);
   return NO_PAGE;
 }
 
@@ -286,15 +300,12 @@ function dropFailed(args: MigrateVma, flags: Uint8Array): void {
 /**
  * nouveau_pfns_map: enters all pages of a batch, and unmaps those that have none. What was worked
  * out before migrate_vma_pages is entered as it stands, so where that failed, as it does for the
- * pages of files, the GPU maps VRAM that is free a moment later. `mended` devices enter what moved.
+ * pages of files, the GPU maps VRAM that is free a moment later. `mended` devices enter what moved. The caller
+ * holds the mutex.
  */
-function* mapAll(svmm: Svmm, start: Va, pages: readonly Page[], flags: Uint8Array): Task<void> {
+function mapAll(svmm: Svmm, start: Va, pages: Uint32Array, flags: Uint8Array): void {
   const { pageSize } = svmm.mm;
-  if (!svmm.mutex.tryLock()) yield* svmm.mutex.lock();
-  pages.forEach((page, i) => {
-    svmm.pfnMap(start + i * pageSize, page, flags[i]!);
-  });
-  svmm.mutex.unlock();
+  for (let i = 0; i < pages.length; i++) svmm.pfnMap(start + i * pageSize, pages[i]!, flags[i]!);
 }
 
 // --- Removal --------------------------------------------------------------------------------
