@@ -21,54 +21,72 @@ export function unmapPages(
 ): MaybeTask<number> {
   const { pages, era } = kernel;
   if (!era.dropsLockedInCollect) lockTheRest(pages, src, count);
-  let given = 0;
-  for (let i = 0; i < count; i++) {
-    const page = migratePfnPage(src[i]!);
-    if (page === NO_PAGE) continue;
-    if (!isolate(pages, page)) {
-      src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
-      given++;
-      continue;
-    }
-    // Mapped by others, too: rare enough for a task of its own.
-    if (pages.mapcount[page] !== 0) return unmapFrom(kernel, src, count, faultPage, i);
-    if (isHeld(kernel, page, faultPage)) {
-      giveUp(pages, src, i, page);
-      given++;
-    }
-  }
-  if (given > 0) restore(kernel, src, count, faultPage);
-  return countMigrated(src, count);
+  const stop = unmapFrom(kernel, src, count, faultPage, 0);
+  return stop === null
+    ? endUnmap(kernel, src, count, faultPage)
+    : unmapLater(kernel, src, count, faultPage, stop);
 }
 
-/** Goes on at entry `first`, whose page is isolated already. */
-function* unmapFrom(
+/** An entry that is being unmapped, and what to finish first. */
+interface Stop {
+  readonly at: number;
+  readonly waiting: Task<undefined> | undefined;
+}
+
+/** Goes on at entry `first`, as far as nobody has to wait; null at the end. */
+function unmapFrom(
   kernel: Kernel,
   src: Uint32Array,
   count: number,
   faultPage: Page,
   first: number,
-): Task<number> {
+): Stop | null {
   const { pages, era, scheduler } = kernel;
-  for (let i = first; i < count; i++) {
-    const page = migratePfnPage(src[i]!);
+  for (let at = first; at < count; at++) {
+    const page = migratePfnPage(src[at]!);
     if (page === NO_PAGE) continue;
-    if (i > first && !isolate(pages, page)) {
-      src[i] = src[i]! & ~MIGRATE_PFN_MIGRATE;
+    if (!isolate(pages, page)) {
+      src[at] = src[at]! & ~MIGRATE_PFN_MIGRATE;
       continue;
     }
     // Until v5.15 a page that somebody holds is not even taken from those who map it.
-    const refused = !era.dropsLockedInCollect && isHeld(kernel, page, faultPage);
-    if (!refused && pages.mapcount[page] !== 0) {
-      yield* tryToMigrate(kernel, page);
-      if (scheduler.preempts && scheduler.overtaken('migrate: unmapped', i)) yield PREEMPT;
+    const isRefused = !era.dropsLockedInCollect && isHeld(kernel, page, faultPage);
+    if (!isRefused && pages.mapcount[page] !== 0) {
+      const waiting = tryToMigrate(kernel, page);
+      if (waiting !== undefined || scheduler.preempts) return { at, waiting };
     }
-    if (refused || pages.mapcount[page] !== 0 || isHeld(kernel, page, faultPage)) {
-      giveUp(pages, src, i, page);
-    }
+    if (isRefused || isStillUsed(kernel, page, faultPage)) giveUp(pages, src, at, page);
   }
+  return null;
+}
+
+function* unmapLater(
+  kernel: Kernel,
+  src: Uint32Array,
+  count: number,
+  faultPage: Page,
+  first: Stop,
+): Task<number> {
+  const { pages, scheduler } = kernel;
+  let stop: Stop | null = first;
+  while (stop !== null) {
+    const { at, waiting }: Stop = stop;
+    if (waiting !== undefined) yield* waiting;
+    if (scheduler.preempts && scheduler.overtaken('migrate: unmapped', at)) yield PREEMPT;
+    const page = migratePfnPage(src[at]!);
+    if (isStillUsed(kernel, page, faultPage)) giveUp(pages, src, at, page);
+    stop = unmapFrom(kernel, src, count, faultPage, at + 1);
+  }
+  return endUnmap(kernel, src, count, faultPage);
+}
+
+function endUnmap(kernel: Kernel, src: Uint32Array, count: number, faultPage: Page): number {
   restore(kernel, src, count, faultPage);
   return countMigrated(src, count);
+}
+
+function isStillUsed(kernel: Kernel, page: Page, faultPage: Page): boolean {
+  return kernel.pages.mapcount[page] !== 0 || isHeld(kernel, page, faultPage);
 }
 
 /** Takes a page of RAM off the LRU. False: it is not there, and so it cannot move. */

@@ -4,9 +4,10 @@
  * Reference: mm/rmap.c and mm/migrate.c of Linux 6.1. Adding and removing here keeps the page's
  * mapcount and what kind of page it is; references and entries are the caller's.
  */
+import type { NotifierRange } from '../hmm/notifier.ts';
 import type { Kernel } from '../kernel.ts';
 import { type Pages, PG_ANON, PG_ANON_EXCLUSIVE, PG_DIRTY } from '../memory/pages.ts';
-import type { Task } from '../sched/task.ts';
+import type { MaybeTask, Task } from '../sched/task.ts';
 import type { Page, Va } from '../units.ts';
 import { anonVmaPrepare } from './anon-vma.ts';
 import { leafIndex } from './page-table.ts';
@@ -108,23 +109,55 @@ export function rmapVmas(kernel: Kernel, page: Page): Vma[] {
  * Replaces every mapping of a locked page by a migration entry: try_to_migrate. Mappings of pinned
  * pages stay; look at the mapcount afterwards. Sends MMU_NOTIFY_CLEAR to each address space.
  */
-export function* tryToMigrate(kernel: Kernel, page: Page): Task<void> {
-  const { pages } = kernel;
-  for (const vma of rmapVmas(kernel, page)) {
-    const { mm } = vma;
-    const va = pageVa(vma, page);
-    const range = { mm, start: va, end: va + mm.pageSize, event: 'clear', owner: null } as const;
+export function tryToMigrate(kernel: Kernel, page: Page): MaybeTask<undefined> {
+  return migrateMappings(page, rmapVmas(kernel, page), 0);
+}
+
+/** From the VMA in place `first` on: at once, unless somebody who is told has to sleep. */
+function migrateMappings(page: Page, vmas: readonly Vma[], first: number): MaybeTask<undefined> {
+  for (let i = first; i < vmas.length; i++) {
+    const { mm } = vmas[i]!;
+    const va = pageVa(vmas[i]!, page);
+    const range: NotifierRange = {
+      mm,
+      start: va,
+      end: va + mm.pageSize,
+      event: 'clear',
+      owner: null,
+    };
     const waiting = mm.notifiers.start(range);
-    if (waiting !== undefined) yield* waiting;
-    const vpn = mm.vpn(va);
-    const leaf = mm.pageTable.leaf(vpn);
-    let stays = false;
-    if (leaf?.maps(leafIndex(vpn), page)) {
-      stays = !replaceByMigrationEntry(pages, leaf, leafIndex(vpn), page);
-    }
-    mm.notifiers.end(range);
-    if (stays || pages.mapcount[page] === 0) return;
+    if (waiting !== undefined) return migrateMappingsLater(page, vmas, i, range, waiting);
+    if (!migrateMapping(range, page)) return undefined;
   }
+  return undefined;
+}
+
+function* migrateMappingsLater(
+  page: Page,
+  vmas: readonly Vma[],
+  at: number,
+  range: NotifierRange,
+  waiting: Task<undefined>,
+): Task<undefined> {
+  yield* waiting;
+  if (!migrateMapping(range, page)) return undefined;
+  const rest = migrateMappings(page, vmas, at + 1);
+  if (rest !== undefined) yield* rest;
+  return undefined;
+}
+
+/** The one at the start of `range`, of which everybody was told. False: there is no need to go on. */
+function migrateMapping(range: NotifierRange, page: Page): boolean {
+  const { mm, start } = range;
+  const { pages } = mm;
+  const vpn = mm.vpn(start);
+  const leaf = mm.pageTable.leaf(vpn);
+  let stays = false;
+  if (leaf?.maps(leafIndex(vpn), page)) {
+    stays = !replaceByMigrationEntry(pages, leaf, leafIndex(vpn), page);
+  }
+  mm.notifiers.end(range);
+  return !stays && pages.mapcount[page] !== 0;
 }
 
 /**
