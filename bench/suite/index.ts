@@ -10,6 +10,7 @@ import { FAULTS } from './faults.ts';
 import { FLAT } from './flat.ts';
 import { LINEAR } from './linear.ts';
 import { MEMORIES } from './memory.ts';
+import { GENERATORS } from './mixes.ts';
 import { REPLAYS } from './replays.ts';
 import { SILENCE } from './silence.ts';
 import { START } from './start.ts';
@@ -29,5 +30,6 @@ export const SUITE: readonly Measurement[] = [
   START,
   TRACES,
   ...REPLAYS,
+  GENERATORS,
   ...ENGINES,
 ];

@@ -1,4 +1,5 @@
 /** The report of a replay, for people. */
+import { hex } from '../core/units.ts';
 import type { AgentReport, PlayReport } from '../workloads/play/index.ts';
 import { columnLines } from './format.ts';
 import { sizeText } from './sizes.ts';
@@ -28,6 +29,11 @@ export function replayText({ trace, program, report }: Played): string[] {
     '',
     `pages that moved four times or more: ${pingPongs}; the most moves of one: ${mostMoves}`,
   ];
+  if (report.mostMoved.length > 0) {
+    const blocks = report.mostMoved.map((one) => `${hex(one.start)} ${one.moves}`);
+    const size = sizeText(report.mostMoved[0]!.bytes);
+    lines.push(`moves of the ${size} that moved most: ${blocks.join(', ')}`);
+  }
   const { unannounced, folded, mismatches } = report;
   if (unannounced > 0) lines.push(`pieces of memory that no mapping was told of: ${unannounced}`);
   if (folded > 0) lines.push(`accesses beyond 2^46 that were moved below: ${folded}`);
@@ -52,23 +58,11 @@ function agentRow(agent: AgentReport): string[] {
   return [name, ...[accesses, records, stores, missed, remote, failed, pages].map(String)];
 }
 
-const DEVICE_HEAD = [
-  'device',
-  'faults',
-  'to it',
-  '',
-  'home',
-  '',
-  'why',
-  'evicted',
-  'peak',
-  'invalidated',
-];
+const DEVICE_HEAD = ['device', 'faults', 'to it', '', 'home', '', 'why', 'peak', 'invalidated'];
 
 function deviceRow({ name, device }: AgentReport): string[][] {
   if (device === null) return [];
-  const { faults, hostToDevice, deviceToHost, causes, evictedPages, peakPages, invalidations } =
-    device;
+  const { faults, hostToDevice, deviceToHost, causes, peakPages, invalidations } = device;
   const why = Object.entries(causes).map(([cause, pages]) => `${cause} ${pages}`);
   return [
     [
@@ -79,7 +73,6 @@ function deviceRow({ name, device }: AgentReport): string[][] {
       `${deviceToHost.pages} pages`,
       `in ${deviceToHost.migrations}`,
       why.length === 0 ? '-' : why.join(', '),
-      String(evictedPages),
       String(peakPages),
       String(invalidations),
     ],

@@ -10,6 +10,7 @@ import { parseEra } from './flags.ts';
 import { parseTraceFormat, wholeNumber } from './import.ts';
 import { print, printAll, printError } from './output.ts';
 import { ReadingBar, rateText } from './progress.ts';
+import { ReplayRecording } from './replay-record.ts';
 import { replayText } from './replay-text.ts';
 import { parseBytes } from './sizes.ts';
 
@@ -48,6 +49,8 @@ const args = {
   pages: { type: 'string', description: 'Of a mix: pages of the working set', default: '4096' },
   accesses: { type: 'string', description: 'Of a mix: how many accesses', default: '1000000' },
   seed: { type: 'string', description: 'Of a mix: where chance begins', default: '1' },
+  limit: { type: 'string', description: 'Stop after so many accesses' },
+  record: { type: 'string', description: 'Write all events to this file; see explain, report' },
   json: { type: 'boolean', description: 'One JSON object instead of text' },
 } as const;
 
@@ -63,6 +66,11 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
     const mix = mixNamed(given.trace);
     const assign = given.assign ?? (mix === null ? 'phase:100000' : 'thread');
     checkRule(assign, devices);
+    const limit =
+      given.limit === undefined
+        ? null
+        : wholeNumber('--limit', given.limit, 1, Number.MAX_SAFE_INTEGER);
+    const recording = given.record === undefined ? null : new ReplayRecording(given.record);
     const interruption = new AbortController();
     const interrupt = (): void => interruption.abort();
     // A mix is generated in one go, and a signal ends that at once.
@@ -72,7 +80,8 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
       signal: interruption.signal,
     };
     const bar = new ReadingBar();
-    const feed = mix === null ? fromFile(given.trace) : fromMix(mix, given, devices);
+    const whole = mix === null ? fromFile(given.trace) : fromMix(mix, given, devices);
+    const feed = limit === null ? whole : upTo(limit, whole);
     try {
       const pressed =
         given.pressure === undefined
@@ -87,16 +96,18 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
       const play = new LazyPlayer((pageSize) => {
         const memory =
           given.memory === undefined ? null : parseBytes('--memory', given.memory, pageSize);
-        const limit = pressed ?? (memory === null ? null : Math.floor(memory / pageSize));
-        return new Player({
+        const held = pressed ?? (memory === null ? null : Math.floor(memory / pageSize));
+        const player = new Player({
           driver,
           devices,
           rule: parseRule(assign, devices, pageSize),
           batch,
           era,
           pageSize,
-          ...(limit === null ? {} : { devicePages: limit }),
+          ...(held === null ? {} : { devicePages: held }),
         });
+        recording?.start(player.machine, given.trace, driver);
+        return player;
       });
       await feed(play, {
         ...reading,
@@ -108,6 +119,7 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
       });
       const player = play.end();
       bar.clear();
+      recording?.write();
       const report = playReport(player);
       const about = header as PagesHeader | null;
       const program = about?.program ?? '';
@@ -201,6 +213,27 @@ function mixNamed(trace: string): Mix | null {
   if (mix !== undefined) return mix;
   const names = [...MIXES.keys()].join(', ');
   throw new UsageError(`${trace}: expected a mix of ${names}`);
+}
+
+/** Ends a feed that has told enough; nobody sees it but `upTo`. */
+class Enough extends Error {}
+
+/** The first `limit` accesses of a feed. A row that stands for more than are left comes whole. */
+function upTo(limit: number, feed: Feed): Feed {
+  return async (sink, options) => {
+    let left = limit;
+    const accesses = (batch: AccessBatch): void => {
+      let count = 0;
+      while (count < batch.count && left > 0) left -= batch.weight[count++]!;
+      sink.accesses({ ...batch, count });
+      if (left <= 0) throw new Enough();
+    };
+    try {
+      await feed({ accesses, mapping: (change) => sink.mapping(change) }, options);
+    } catch (error) {
+      if (!(error instanceof Enough)) throw error;
+    }
+  };
 }
 
 /** Pages that each device holds, so that what a trace touches is so much of all of them together. */

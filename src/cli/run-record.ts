@@ -13,10 +13,7 @@ export class RunRecording {
 
   /** @throws UsageError or InputError where nothing can be written there */
   constructor(path: string) {
-    if (path === '') throw new UsageError('--record: expected a file to write; found nothing');
-    if (path === '-') throw new UsageError('--record: expected a file to write; found "-"');
-    checkRecordingPath(path);
-    this.#path = path;
+    this.#path = recordingPath(path);
   }
 
   start(machine: Machine, spec: MachineSpec, program: string): void {
@@ -34,6 +31,18 @@ export class RunRecording {
     writeRecording(this.#path, recording);
     return recording.length;
   }
+}
+
+/**
+ * The value of `--record`.
+ *
+ * @throws UsageError or InputError where nothing can be written there
+ */
+export function recordingPath(path: string): string {
+  if (path === '') throw new UsageError('--record: expected a file to write; found nothing');
+  if (path === '-') throw new UsageError('--record: expected a file to write; found "-"');
+  checkRecordingPath(path);
+  return path;
 }
 
 function startRecorder(machine: Machine, { devices }: MachineSpec, program: string): Recorder {

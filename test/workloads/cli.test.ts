@@ -71,6 +71,9 @@ describe('hmmlab import', () => {
     [['replay', TRACE, '--memory', '12'], '--memory: expected a size from 4096 bytes on'],
     [['replay', TRACE, '--pressure', '0'], '--pressure: expected a whole number from 1'],
     [['replay', TRACE, '--era', 'v4'], '--era: expected one of'],
+    [['replay', TRACE, '--limit', '0'], '--limit: expected a whole number from 1'],
+    [['replay', TRACE, '--record', '-'], '--record: expected a file to write'],
+    [['replay', TRACE, '--record', join(FOLDER, 'no', 'x')], 'there is no such folder'],
     [['replay', 'mix:nothing'], 'expected a mix of streaming'],
     [['replay', 'mix:bfs', '--pages', '3'], '--pages: expected a whole number from 16'],
     [['replay', file('cut.pages.gz', readFileSync(TRACE).subarray(0, 50_000))], 'it is cut off'],
@@ -125,6 +128,24 @@ describe('hmmlab replay', () => {
     const done = hmmlab(['replay', FIXTURE, '--assign', 'thread', '--devices', '2']);
     expect(done).toMatchObject({ status: 0, stderr: '' });
     expect(done.stdout).toContain('2 x nouveau on v6.1, as much memory as they need; thread');
+  });
+
+  it('stops after so many accesses, and records what happened', () => {
+    const recording = join(FOLDER, 'replayed.rec');
+    const args = ['replay', TRACE, '--limit', '200000', '--json'];
+    const done = hmmlab([...args, '--record', recording]);
+    expect(done).toMatchObject({ status: 0, stderr: '' });
+    expect(hmmlab(args).stdout).toBe(done.stdout);
+    const { accesses, agents } = JSON.parse(done.stdout);
+    // The last record stands for some accesses more.
+    expect(accesses).toBeGreaterThanOrEqual(200_000);
+    expect(accesses).toBeLessThan(210_000);
+    const report = JSON.parse(hmmlab(['report', recording, '--json']).stdout);
+    expect(JSON.stringify(report)).toContain('"bfs.pages.gz"');
+    expect(agents[1].device.hostToDevice.pages).toBeGreaterThan(0);
+    expect(hmmlab(['replay', 'mix:stencil', '--limit', '1000', '--json']).stdout).toContain(
+      '"accesses":1000,',
+    );
   });
 
   it('plays a mix', () => {

@@ -6,15 +6,21 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { replayText } from '../../src/cli/replay-text.ts';
 import { readTrace } from '../../src/node/trace-input.ts';
-import { Player, type PlayReport, parseRule, playReport } from '../../src/workloads/play/index.ts';
+import {
+  type PlayDriver,
+  Player,
+  type PlayReport,
+  parseRule,
+  playReport,
+} from '../../src/workloads/play/index.ts';
 
 const FOLDER = fileURLToPath(new URL('../../examples/traces/', import.meta.url));
 const FILES = readdirSync(FOLDER).filter((name) => name.endsWith('.pages.gz'));
 const BYTES_MAX = 200_000;
 
-async function replay(file: string, devices: number): Promise<PlayReport> {
+async function replay(file: string, driver: PlayDriver, devices: number): Promise<PlayReport> {
   const rule = parseRule('phase:100000', devices, 4096);
-  const player = new Player({ driver: 'nouveau', devices, rule, devicePages: 64 });
+  const player = new Player({ driver, devices, rule, devicePages: 64 });
   await readTrace(join(FOLDER, file), player);
   player.end();
   return playReport(player);
@@ -43,14 +49,19 @@ describe.each(FILES)('%s', (file) => {
     expect(table).toContain(`| ${row.map((cell) => cell.toLocaleString('en-US')).join(' | ')} |`);
   });
 
-  it.each([1, 2, 8])('is played on %i devices as before, with nothing lost', async (devices) => {
-    const report = await replay(file, devices);
+  const played: [number, PlayDriver][] = [
+    [1, 'nouveau'],
+    [2, 'nouveau'],
+    [8, 'nouveau'],
+    [2, 'dmirror'],
+  ];
+  it.each(played)('is played on %i x %s as before, with nothing lost', async (devices, driver) => {
+    const report = await replay(file, driver, devices);
     expect(report).toMatchObject({ mismatches: 0, findings: [], folded: 0 });
     expect(report.agents.map(({ failed }) => failed)).toEqual(report.agents.map(() => 0));
     const trace = `examples/traces/${file}`;
     const text = `${replayText({ trace, program: '', report }).join('\n')}\n`;
-    await expect(text).toMatchFileSnapshot(
-      `golden/${file.replace('.pages.gz', '')}-${devices}.txt`,
-    );
+    const name = `${file.replace('.pages.gz', '')}-${devices}${driver === 'nouveau' ? '' : `-${driver}`}`;
+    await expect(text).toMatchFileSnapshot(`golden/${name}.txt`);
   });
 });

@@ -7,8 +7,9 @@
 import type { Vpn } from '../units.ts';
 
 const BLOCK_ENTRIES = 512;
-/** Blocks that are found at once, where there is more than one: 32,768 pages of them. */
-const RECENT_MASK = 63;
+/** Blocks that are found at once, where there is more than one; twice as many when there are more. */
+const RECENT_BLOCKS = 64;
+const RECENT_BLOCKS_MAX = 65_536;
 
 interface Block {
   readonly number: number;
@@ -117,9 +118,11 @@ export class VpnTable {
   #add(number: number): Block {
     const block: Block = { number, words: new Uint32Array(BLOCK_ENTRIES), used: 0 };
     this.#blocks.set(number, block);
-    if (this.#mask === 0 && this.#blocks.size > 1) {
-      this.#mask = RECENT_MASK;
-      this.#recent = new Array<Block>(RECENT_MASK + 1).fill(NONE);
+    const known = this.#recent.length;
+    if (this.#blocks.size > known && known < RECENT_BLOCKS_MAX) {
+      const more = Math.max(RECENT_BLOCKS, known * 2);
+      this.#mask = more - 1;
+      this.#recent = new Array<Block>(more).fill(NONE);
     }
     this.#recent[number & this.#mask] = block;
     return block;

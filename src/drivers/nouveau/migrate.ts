@@ -300,8 +300,8 @@ function dropFailed(args: MigrateVma, flags: Uint8Array): void {
 /**
  * nouveau_pfns_map: enters all pages of a batch, and unmaps those that have none. What was worked
  * out before migrate_vma_pages is entered as it stands, so where that failed, as it does for the
- * pages of files, the GPU maps VRAM that is free a moment later. `mended` devices enter what moved. The caller
- * holds the mutex.
+ * pages of files, the GPU maps VRAM that is free a moment later. `mended` devices enter what moved.
+ * The caller holds the mutex.
  */
 function mapAll(svmm: Svmm, start: Va, pages: Uint32Array, flags: Uint8Array): void {
   const { pageSize } = svmm.mm;

@@ -1,6 +1,9 @@
 /** Blocks of pages in the order of their last use: what to send home when device memory is full. */
 import { VpnTable } from '../../core/mm/vpn-table.ts';
 
+/** Pages of a block, which goes home as a whole: 64 KiB, as what GPUs move at the least. */
+export const BLOCK_PAGES = 16;
+
 const NONE = 0;
 
 /** A doubly linked list over columns; node 0 is its head and its end. */

@@ -6,16 +6,18 @@
  * and are then served together, as the runtime of a GPU does: pages go to the device, and where its
  * memory is full, those of the blocks that were used longest ago go home first. Every store writes a number
  * of its own, and every load must find the number written last.
+ *
+ * Rows that one agent makes in a row are played in one loop, without an object or a rule for each.
  */
 import type { EraName } from '../../core/era.ts';
 import { SimError } from '../../core/errors.ts';
 import { Machine } from '../../core/machine.ts';
 import { VpnTable } from '../../core/mm/vpn-table.ts';
 import { ACCESS_SIGKILL, type Process } from '../../core/process.ts';
-import { GiB, type Vpn } from '../../core/units.ts';
+import { GiB, type Va, type Vpn } from '../../core/units.ts';
 import type { AccessBatch, MappingChange, WorkloadSink } from '../types.ts';
-import { BlockLru } from './block-lru.ts';
-import { attachDevice, type PlayDevice, type PlayDriver } from './devices.ts';
+import { BLOCK_PAGES, BlockLru } from './block-lru.ts';
+import { attachDevice, type PlayDevice, type PlayDriver, ramFull, touch } from './devices.ts';
 import type { AssignRule } from './rules.ts';
 import { Tally } from './tally.ts';
 
@@ -50,12 +52,16 @@ export interface AgentCounts {
   failed: number;
 }
 
-/** Pages of a block, which goes home as a whole: 64 KiB, as what GPUs move at the least. */
-const BLOCK_PAGES = 16;
 /** Mappings that no trace told of are made in such pieces. */
 const PIECE_PAGES = 512;
-/** User addresses end at 2^47; pages from here on come below. */
-const PAGES_MAX: number = 2 ** 34;
+/** User addresses end at 2^47; what lies from here on comes below. */
+const FOLD_BYTES: number = 2 ** 46;
+/**
+ * Each of 64 neighbours is accessed at another line, as by a program: words at one and the same place of all
+ * pages would have to share a few sets of the processor's caches.
+ */
+const LINE_BYTES = 64;
+const LINE_MASK = 63;
 const BATCH_DEFAULT = 256;
 const VALUES = 0xffff_fff0;
 const NO_LIMIT: number = 2 ** 24;
@@ -74,7 +80,6 @@ interface Agent {
   readonly lru: BlockLru | null;
   readonly waiting: Waiting[];
   readonly waitingPages: Set<Vpn>;
-  evictedPages: number;
   peakPages: number;
 }
 
@@ -95,7 +100,11 @@ export class Player implements WorkloadSink {
   readonly #options: PlayerOptions;
 
   readonly #devicePages: number;
-  /** What was stored last in the first word of each page. */
+  /** Pages from here on come below. */
+  readonly #pagesMax: number;
+  /** Who makes each access of the batch that is played. */
+  #agentOf: Uint8Array = new Uint8Array(0);
+  /** What was stored last in each page. */
   readonly #stored: VpnTable = new VpnTable();
   #value = 0;
   #before = 0;
@@ -112,6 +121,7 @@ export class Player implements WorkloadSink {
     this.pageSize = pageSize;
     this.batchAccesses = options.batch ?? BATCH_DEFAULT;
     this.#devicePages = options.devicePages ?? NO_LIMIT;
+    this.#pagesMax = FOLD_BYTES / pageSize;
     this.machine = new Machine({ ramBytes, pageSize, ...(era === undefined ? {} : { era }) });
     this.proc = this.machine.createProcess();
     const attached = Array.from({ length: devices }, (_, i) =>
@@ -142,42 +152,29 @@ export class Player implements WorkloadSink {
     return this.#stored.size;
   }
 
+  /** @throws SimError `limit` where RAM is full, `bad-argument` where the rule names nobody */
   accesses(batch: AccessBatch): void {
-    const { count, vpn, thread, write, weight } = batch;
-    const { rule } = this.#options;
-    const { agents, pageSize, proc } = this;
-    let before = this.#before;
-    for (let i = 0; i < count; i++) {
-      const page = vpn[i]! < PAGES_MAX ? vpn[i]! : this.#fold(vpn[i]!);
-      const isStore = write[i] !== 0;
-      const number = rule.agentOf(page, thread[i]!, before);
-      const agent = agents[number]!;
-      const stands = weight[i]!;
-      const { counts } = agent;
-      before += stands;
-      counts.records++;
-      counts.accesses += stands;
+    this.#tellingRamFull(() => this.#play(batch));
+  }
+
+  #play(batch: AccessBatch): void {
+    const { count } = batch;
+    const agentOf = this.#assign(batch);
+    for (let from = 0; from < count; ) {
+      const number = agentOf[from]!;
+      let end = from + 1;
+      while (end < count && agentOf[end] === number) end++;
+      const agent = this.agents[number]!;
       if (this.#stalled !== null && this.#stalled !== agent) this.#serve(this.#stalled);
-      if (isStore) {
-        counts.stores++;
-        this.#value = this.#value === VALUES ? 1 : this.#value + 1;
-      }
-      if (number !== 0) this.#deviceAccess(agent, agent.device!, page, isStore);
-      else if (isStore) {
-        if (proc.tryStore32(page * pageSize, this.#value) === 0) {
-          this.#stored.set(page, this.#value);
-        } else this.#cpuSlowly(agent, page, true);
-      } else {
-        const value = proc.tryLoad32(page * pageSize);
-        if (value !== this.#expected(page)) this.#cpuLoaded(agent, page, value);
-      }
+      if (agent.device === null) this.#playCpu(agent, batch, from, end);
+      else this.#playDevice(agent, agent.device, batch, from, end);
+      from = end;
     }
-    this.#before = before;
   }
 
   mapping({ kind, start, pages }: MappingChange): void {
-    if (this.#stalled !== null) this.#serve(this.#stalled);
-    if (start + pages > PAGES_MAX) return;
+    this.end();
+    if (start + pages > this.#pagesMax) return;
     const va = start * this.pageSize;
     if (kind === 'map') this.proc.mmap({ addr: va, pages });
     else this.proc.munmap(va, pages * this.pageSize);
@@ -186,7 +183,36 @@ export class Player implements WorkloadSink {
 
   /** Serves what waits. Call it after the last access. */
   end(): void {
-    if (this.#stalled !== null) this.#serve(this.#stalled);
+    const stalled = this.#stalled;
+    if (stalled !== null) this.#tellingRamFull(() => this.#serve(stalled));
+  }
+
+  /** A driver that finds no RAM for a page that comes home may say nothing: then the CPU faults for ever. */
+  #tellingRamFull(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      const { ramUsed, ramPages } = this.machine.kernel.pages;
+      const isLivelock = error instanceof SimError && error.code === 'refault-livelock';
+      throw isLivelock && ramUsed === ramPages ? ramFull(this.machine) : error;
+    }
+  }
+
+  /** Asks the rule about each row. */
+  #assign({ count, vpn, thread, weight }: AccessBatch): Uint8Array {
+    if (this.#agentOf.length < count) this.#agentOf = new Uint8Array(count);
+    const agentOf = this.#agentOf;
+    const { rule, devices } = this.#options;
+    let before = this.#before;
+    for (let i = 0; i < count; i++) {
+      const number = rule.agentOf(vpn[i]!, thread[i]!, before);
+      // Written so that NaN is refused too.
+      if (!(number >= 0 && number <= devices)) throw badAgent(number, devices);
+      agentOf[i] = number;
+      before += weight[i]!;
+    }
+    this.#before = before;
+    return agentOf;
   }
 
   #expected(page: Vpn): number {
@@ -194,28 +220,64 @@ export class Player implements WorkloadSink {
     return stored < 0 ? 0 : stored;
   }
 
+  #nextValue(): number {
+    this.#value = this.#value === VALUES ? 1 : this.#value + 1;
+    return this.#value;
+  }
+
   #fold(page: Vpn): Vpn {
     this.folded++;
-    return page % PAGES_MAX;
+    return page % this.#pagesMax;
+  }
+
+  /** The word of a page that is accessed. */
+  #wordOf(page: Vpn): Va {
+    return page * this.pageSize + (page & LINE_MASK) * LINE_BYTES;
   }
 
   // The CPU ----------------------------------------------------------------------------------
 
+  #playCpu(
+    { counts }: Agent,
+    { vpn, write, weight }: AccessBatch,
+    from: number,
+    end: number,
+  ): void {
+    const { proc } = this;
+    const pagesMax = this.#pagesMax;
+    let accesses = 0;
+    let stores = 0;
+    for (let i = from; i < end; i++) {
+      const page = vpn[i]! < pagesMax ? vpn[i]! : this.#fold(vpn[i]!);
+      accesses += weight[i]!;
+      if (write[i] !== 0) {
+        stores++;
+        const value = this.#nextValue();
+        if (proc.tryStore32(this.#wordOf(page), value) === 0) this.#stored.set(page, value);
+        else this.#cpuSlowly(counts, page, true);
+      } else {
+        const value = proc.tryLoad32(this.#wordOf(page));
+        if (value !== this.#expected(page)) this.#cpuLoaded(counts, page, value);
+      }
+    }
+    counts.records += end - from;
+    counts.accesses += accesses;
+    counts.stores += stores;
+  }
+
   /** A load that failed, or found something else than was stored. */
-  #cpuLoaded(agent: Agent, page: Vpn, value: number): void {
-    if (value < 0) this.#cpuSlowly(agent, page, false);
+  #cpuLoaded(counts: AgentCounts, page: Vpn, value: number): void {
+    if (value < 0) this.#cpuSlowly(counts, page, false);
     else this.mismatches++;
   }
 
   /** An access that got a signal: there may be no mapping yet. */
-  #cpuSlowly(agent: Agent, page: Vpn, write: boolean): void {
+  #cpuSlowly(counts: AgentCounts, page: Vpn, write: boolean): void {
     this.#mapAround(page);
-    const va = page * this.pageSize;
+    const va = this.#wordOf(page);
     const value = write ? this.proc.tryStore32(va, this.#value) : this.proc.tryLoad32(va);
-    if (value === ACCESS_SIGKILL) {
-      throw new SimError('limit', `RAM of ${this.machine.kernel.pages.ramPages} pages is full`);
-    }
-    if (value < 0) agent.counts.failed++;
+    if (value === ACCESS_SIGKILL) throw ramFull(this.machine);
+    if (value < 0) counts.failed++;
     else if (write) this.#stored.set(page, this.#value);
     else if (value !== this.#expected(page)) this.mismatches++;
   }
@@ -240,25 +302,51 @@ export class Player implements WorkloadSink {
 
   // Devices ----------------------------------------------------------------------------------
 
-  #deviceAccess(agent: Agent, device: PlayDevice, page: Vpn, isStore: boolean): void {
-    const isBehind = agent.waitingPages.size > 0 && agent.waitingPages.has(page);
-    if (!isBehind) {
-      const va = page * this.pageSize;
+  #playDevice(
+    agent: Agent,
+    device: PlayDevice,
+    { vpn, write, weight }: AccessBatch,
+    from: number,
+    end: number,
+  ): void {
+    const { lru, counts, waitingPages } = agent;
+    const pagesMax = this.#pagesMax;
+    let accesses = 0;
+    let stores = 0;
+    for (let i = from; i < end; i++) {
+      const page = vpn[i]! < pagesMax ? vpn[i]! : this.#fold(vpn[i]!);
+      const isStore = write[i] !== 0;
+      accesses += weight[i]!;
       if (isStore) {
-        if (device.tryStore32(va, this.#value)) {
-          this.#stored.set(page, this.#value);
-          agent.lru?.use(Math.floor(page / BLOCK_PAGES));
-          return;
-        }
-      } else {
-        const value = device.tryLoad32(va);
-        if (value >= 0) {
-          if (value !== this.#expected(page)) this.mismatches++;
-          agent.lru?.use(Math.floor(page / BLOCK_PAGES));
-          return;
-        }
+        stores++;
+        this.#nextValue();
       }
+      // What comes behind an access that waits for the same page waits too.
+      const done =
+        (waitingPages.size === 0 || !waitingPages.has(page)) && this.#hit(device, page, isStore);
+      if (!done) this.#miss(agent, page, isStore);
+      else if (lru !== null) lru.use(Math.floor(page / BLOCK_PAGES));
     }
+    counts.records += end - from;
+    counts.accesses += accesses;
+    counts.stores += stores;
+  }
+
+  /** An access of what the device has mapped; false where it has to fault. */
+  #hit(device: PlayDevice, page: Vpn, isStore: boolean): boolean {
+    const va = this.#wordOf(page);
+    if (isStore) {
+      if (!device.tryStore32(va, this.#value)) return false;
+      this.#stored.set(page, this.#value);
+      return true;
+    }
+    const value = device.tryLoad32(va);
+    if (value < 0) return false;
+    if (value !== this.#expected(page)) this.mismatches++;
+    return true;
+  }
+
+  #miss(agent: Agent, page: Vpn, isStore: boolean): void {
     agent.counts.missed++;
     agent.waiting.push({ vpn: page, write: isStore, value: this.#value });
     agent.waitingPages.add(page);
@@ -301,12 +389,7 @@ export class Player implements WorkloadSink {
     for (let i = 0; i < count; i++) {
       if (this.proc.mm.vmas.find(va + i * pageSize) === null) this.#mapAround(first + i);
     }
-    for (let i = 0; i < count; i++) {
-      const home = this.machine.ownerOf(this.proc, va + i * pageSize);
-      if (home === null || home === 'system' || home === device.owner) continue;
-      // Another device's: its driver gives it back when this one asks the kernel for it.
-      device.faultIn(va + i * pageSize, 1);
-    }
+    for (let i = 0; i < count; i++) this.#fetchHome(device, va + i * pageSize);
     if (limit !== undefined) {
       while (device.pagesInUse + count > limit && this.#evictOldest(agent, device)) {}
       if (device.pagesInUse + count > limit) return;
@@ -317,12 +400,27 @@ export class Player implements WorkloadSink {
     agent.lru?.use(Math.floor((first + count - 1) / BLOCK_PAGES));
   }
 
+  /** What another device has comes to RAM first. */
+  #fetchHome(device: PlayDevice, va: Va): void {
+    const { machine, proc, tally } = this;
+    const home = machine.ownerOf(proc, va);
+    if (home === null || home === 'system' || home === device.owner) return;
+    tally.reason = 'device_fault';
+    const { hmmChecksOwner, hmmFaultsForeign } = machine.era;
+    // Its driver gives it back when this one asks the kernel for it. From v5.7 to v5.18 that fails, and
+    // the CPU has to touch the page.
+    if (hmmChecksOwner && !hmmFaultsForeign) touch(proc, va, 1);
+    else device.faultIn(va);
+    tally.reason = null;
+  }
+
   /** False: there is nothing left to send home. */
   #evictOldest(agent: Agent, device: PlayDevice): boolean {
     const block = agent.lru!.takeOldest();
     if (block < 0) return false;
-    const { pageSize, proc, machine } = this;
+    const { pageSize, proc, machine, tally } = this;
     const first = block * BLOCK_PAGES;
+    tally.reason = 'evict';
     for (let i = 0; i < BLOCK_PAGES; ) {
       let n = 0;
       while (
@@ -330,18 +428,15 @@ export class Player implements WorkloadSink {
         machine.ownerOf(proc, (first + i + n) * pageSize) === device.owner
       )
         n++;
-      if (n > 0) {
-        const before = device.pagesInUse;
-        device.evict((first + i) * pageSize, n);
-        agent.evictedPages += before - device.pagesInUse;
-      }
+      if (n > 0) device.evict((first + i) * pageSize, n);
       i += n + 1;
     }
+    tally.reason = null;
     return true;
   }
 
   #perform(agent: Agent, device: PlayDevice, { vpn, write, value }: Waiting): void {
-    const va = vpn * this.pageSize;
+    const va = this.#wordOf(vpn);
     const isLocal = this.machine.ownerOf(this.proc, va) === device.owner;
     let found = write ? (device.tryStore32(va, value) ? value : -1) : device.tryLoad32(va);
     if (found < 0) found = device.fault(va, write, value);
@@ -352,6 +447,10 @@ export class Player implements WorkloadSink {
   }
 }
 
+function badAgent(number: number, devices: number): SimError {
+  return new SimError('bad-argument', `expected agents from 0 to ${devices}; found ${number}`);
+}
+
 function newAgent(name: string, device: PlayDevice | null, limited: boolean): Agent {
   return {
     name,
@@ -360,7 +459,6 @@ function newAgent(name: string, device: PlayDevice | null, limited: boolean): Ag
     lru: limited && device !== null ? new BlockLru() : null,
     waiting: [],
     waitingPages: new Set(),
-    evictedPages: 0,
     peakPages: 0,
   };
 }

@@ -5,7 +5,10 @@ import type { Owner } from '../../core/pagemap/pagemap.ts';
 import { NO_PAGE } from '../../core/units.ts';
 import type { Finding } from '../../core/verify.ts';
 import type { Player } from './player.ts';
-import type { DirectionCounts } from './tally.ts';
+import type { DirectionCounts, MovedBlock } from './tally.ts';
+
+/** Blocks that a report tells of. */
+const BLOCKS_TOLD = 3;
 
 export interface DirectionReport extends DirectionCounts {
   readonly bytes: number;
@@ -18,7 +21,7 @@ export interface DeviceReport {
   readonly deviceToHost: DirectionReport;
   /** Pages that came home, by cause. */
   readonly causes: Partial<Record<MigrateCause, number>>;
-  /** Pages that went home because memory was full; among those above. */
+  /** Pages that went home because memory was full: `evict` above. */
   readonly evictedPages: number;
   readonly peakPages: number;
   readonly invalidations: number;
@@ -53,7 +56,11 @@ export interface PlayReport {
   readonly agents: readonly AgentReport[];
   /** Pages that moved between RAM and devices at least four times, and how often the worst did. */
   readonly pingPong: { readonly pages: number; readonly mostMoves: number };
+  /** Where pages moved most. */
+  readonly mostMoved: readonly MovedBlock[];
+  /** Pieces of memory that were touched though no mapping was told of. */
   readonly unannounced: number;
+  /** Accesses beyond the addresses of a process. */
   readonly folded: number;
   /** Loads that found something else than was stored last; 0, or there is a bug. */
   readonly mismatches: number;
@@ -86,7 +93,7 @@ export function playReport(player: Player): PlayReport {
         hostToDevice: directed(counts.hostToDevice),
         deviceToHost: directed(counts.deviceToHost),
         causes: counts.causes,
-        evictedPages: agent.evictedPages,
+        evictedPages: counts.causes.evict ?? 0,
         peakPages: agent.peakPages,
         invalidations: counts.invalidations,
       },
@@ -104,6 +111,7 @@ export function playReport(player: Player): PlayReport {
     accesses: player.accessesPlayed,
     agents,
     pingPong: tally.pingPong(),
+    mostMoved: tally.mostMoved(BLOCKS_TOLD),
     unannounced: player.unannounced,
     folded: player.folded,
     mismatches: player.mismatches,

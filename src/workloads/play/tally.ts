@@ -3,6 +3,8 @@ import type { MigrateCause, PageHome, SimEventOf } from '../../core/events/types
 import type { Machine } from '../../core/machine.ts';
 import { VpnTable } from '../../core/mm/vpn-table.ts';
 import type { Owner } from '../../core/pagemap/pagemap.ts';
+import type { Va } from '../../core/units.ts';
+import { BLOCK_PAGES } from './block-lru.ts';
 
 /** Migrations in one direction. */
 export interface DirectionCounts {
@@ -14,7 +16,10 @@ export interface DeviceCounts {
   /** From RAM to this device, and home again. */
   readonly hostToDevice: DirectionCounts;
   readonly deviceToHost: DirectionCounts;
-  /** Pages that came home, by what made them. */
+  /**
+   * Pages that came home, by what made them: `cpu_fault`, `device_fault` of another device, `evict` where
+   * memory was full.
+   */
   readonly causes: Partial<Record<MigrateCause, number>>;
   /** Ranges of which the device was told that they change, except where it was behind it itself. */
   invalidations: number;
@@ -22,14 +27,22 @@ export interface DeviceCounts {
   faults: number;
 }
 
+/** A block of pages, and how often any of them changed its owner. */
+export interface MovedBlock {
+  readonly start: Va;
+  readonly bytes: number;
+  readonly moves: number;
+}
+
 /** A page that came and went at least so often ping-pongs. */
 const PING_PONG_MOVES = 4;
 
 export class Tally {
+  /** Faults of the CPU's own accesses; not those for which a runtime had it touch pages. */
   cpuFaults = 0;
-  /** Faults that ended with a signal. */
-  cpuSignals = 0;
   readonly devices: Map<Owner, DeviceCounts> = new Map();
+  /** What pages come home for now, whichever way they are made to; null: for what the kernel says. */
+  reason: MigrateCause | null = null;
   readonly #moves: VpnTable = new VpnTable();
   readonly #pageSize: number;
   readonly #names: Map<string, DeviceCounts> = new Map();
@@ -72,14 +85,31 @@ export class Tally {
     return { pages, mostMoves };
   }
 
+  /** The blocks of pages that changed their owner most, at most `count`, the worst first. */
+  mostMoved(count: number): MovedBlock[] {
+    const blocks: { block: number; moves: number }[] = [];
+    for (const [vpn, moves] of this.#moves.entries()) {
+      const block = Math.floor(vpn / BLOCK_PAGES);
+      const last = blocks.at(-1);
+      // Entries come by address.
+      if (last !== undefined && last.block === block) last.moves += moves;
+      else blocks.push({ block, moves });
+    }
+    blocks.sort((a, b) => b.moves - a.moves || a.block - b.block);
+    const bytes = BLOCK_PAGES * this.#pageSize;
+    return blocks
+      .slice(0, count)
+      .map(({ block, moves }) => ({ start: block * bytes, bytes, moves }));
+  }
+
   #fault(device: string): void {
     const counts = this.#names.get(device);
     if (counts !== undefined) counts.faults++;
   }
 
   #cpuFault(event: SimEventOf<'cpu_fault'>): void {
-    if (event.phase === 'begin') this.cpuFaults++;
-    else if (event.result !== 'ok') this.cpuSignals++;
+    // Where the result is a signal, there was no mapping yet: the access comes again.
+    if (event.phase === 'end' && event.result === 'ok' && this.reason === null) this.cpuFaults++;
   }
 
   #migrate(event: SimEventOf<'migrate'>): void {
@@ -89,7 +119,8 @@ export class Tally {
     if (to !== undefined) to.hostToDevice.migrations++;
     if (from !== undefined) {
       from.deviceToHost.migrations++;
-      from.causes[event.cause] = (from.causes[event.cause] ?? 0) + event.migrated;
+      const cause = this.reason ?? event.cause;
+      from.causes[cause] = (from.causes[cause] ?? 0) + event.migrated;
     }
   }
 

@@ -66,6 +66,7 @@ describe.each(DRIVERS)('with %s', (driver) => {
     ]);
     const [, first, second] = report.agents;
     expect(first!.device!.deviceToHost.pages).toBe(1);
+    expect(first!.device!.causes).toEqual({ device_fault: 1 });
     expect(second).toMatchObject({ pages: 1, failed: 0 });
     expect(report.mismatches).toBe(0);
   });
@@ -80,8 +81,11 @@ describe.each(DRIVERS)('with %s', (driver) => {
       [0, 0, false],
       ...pages.slice(32, 48).map((page) => [page, 0, true] as const),
     ]);
-    const [, gpu] = report.agents;
-    expect(gpu!.device).toMatchObject({ evictedPages: 16, peakPages: 32 });
+    const [cpu, gpu] = report.agents;
+    expect(gpu!.device).toMatchObject({ evictedPages: 16, peakPages: 32, causes: { evict: 16 } });
+    // That a runtime had the CPU touch pages is no fault of the program.
+    expect(cpu!.missed).toBe(0);
+    expect(report.mostMoved[0]).toEqual({ start: 0x10000, bytes: 0x10000, moves: 16 });
     expect(gpu!.pages).toBe(32);
     const { machine, proc } = player;
     const homes = [0, 16, 32].map((page) => machine.ownerOf(proc, page * 4096) === 'system');
@@ -97,6 +101,7 @@ describe.each(DRIVERS)('with %s', (driver) => {
       const { findings, agents, mismatches } = playReport(player);
       expect(findings).toEqual([]);
       expect(agents.reduce((sum, { accesses }) => sum + accesses, 0)).toBe(3000);
+      expect(agents.map(({ failed }) => failed)).toEqual(agents.map(() => 0));
       return mismatches;
     });
 
@@ -110,27 +115,17 @@ describe.each(DRIVERS)('with %s', (driver) => {
   });
 });
 
-/** Serves each access by itself through the ordinary calls, and counts what the report counts. */
-class PlainPlayer implements WorkloadSink {
-  readonly inner: Player;
-
-  constructor(inner: Player) {
-    this.inner = inner;
-  }
-
-  accesses({ count, vpn, thread, write, weight }: AccessBatch): void {
-    for (let i = 0; i < count; i++) {
-      const one = { count: 1, vpn: vpn.slice(i, i + 1), thread: thread.slice(i, i + 1) };
-      this.inner.accesses({ ...one, write: write.slice(i, i + 1), weight: weight.slice(i, i + 1) });
-      // Nothing may depend on what a player keeps between two batches.
-      const { proc, machine } = this.inner;
-      machine.ownerOf(proc, vpn[i]! * 4096);
-    }
-  }
-
-  mapping(change: Parameters<WorkloadSink['mapping']>[0]): void {
-    this.inner.mapping(change);
-  }
+/** Passes each row on as a batch of its own. */
+function rowByRow(player: Player): WorkloadSink {
+  return {
+    accesses: ({ count, vpn, thread, write, weight }: AccessBatch) => {
+      for (let i = 0; i < count; i++) {
+        const one = { count: 1, vpn: vpn.slice(i, i + 1), thread: thread.slice(i, i + 1) };
+        player.accesses({ ...one, write: write.slice(i, i + 1), weight: weight.slice(i, i + 1) });
+      }
+    },
+    mapping: (change) => player.mapping(change),
+  };
 }
 
 describe('a batch', () => {
@@ -141,7 +136,7 @@ describe('a batch', () => {
       mix.generate(options, whole);
       whole.end();
       const single = newPlayer({ devicePages: 40 });
-      mix.generate(options, new PlainPlayer(single));
+      mix.generate(options, rowByRow(single));
       single.end();
       expect(playReport(single)).toEqual(playReport(whole));
     }
@@ -157,6 +152,13 @@ describe('a batch', () => {
     }
   });
 });
+
+const pagesFrom = (
+  first: number,
+  count: number,
+  thread: number,
+): (readonly [number, number, boolean])[] =>
+  Array.from({ length: count }, (_, i) => [first + i, thread, true] as const);
 
 describe('memory', () => {
   it('that no mapping was told of is mapped in pieces', () => {
@@ -188,14 +190,24 @@ describe('memory', () => {
     expect(playReport(player)).toMatchObject({ mismatches: 0, unannounced: 0, findings: [] });
   });
 
-  it('that is full is told', () => {
-    const player = newPlayer({ ramBytes: 16 * 4096 });
-    const touch = (): unknown =>
-      play(
-        player,
-        Array.from({ length: 40 }, (_, i) => [i, 0, true] as const),
-      );
-    expect(touch).toThrow('RAM of 16 pages is full');
+  it('beyond the addresses of a process is moved below, of larger pages too', () => {
+    const rule = parseRule('thread', 1, 65_536);
+    const player = new Player({ driver: 'nouveau', devices: 1, rule, pageSize: 65_536 });
+    const accesses = [2 ** 30 - 1, 2 ** 30, 2 ** 32].map((page) => [page, 1, true] as const);
+    expect(play(player, accesses)).toMatchObject({ folded: 2, mismatches: 0, findings: [] });
+    expect(playReport(player).agents[1]).toMatchObject({ pages: 2, failed: 0 });
+  });
+
+  const full: [string, (readonly [number, number, boolean])[]][] = [
+    ['by the CPU', pagesFrom(0, 40, 0)],
+    [
+      'by pages that a device must let go',
+      [...pagesFrom(0, 8, 1), ...pagesFrom(64, 15, 0), ...pagesFrom(128, 1, 1)],
+    ],
+  ];
+  it.each(full)('that is full is told: %s', (_name, accesses) => {
+    const player = newPlayer({ ramBytes: 16 * 4096, devicePages: 8 });
+    expect(() => play(player, accesses)).toThrow('RAM of 16 pages is full');
   });
 });
 
@@ -229,6 +241,12 @@ describe('rules', () => {
     '',
   ])('are refused: %j', (text) => {
     expect(() => parseRule(text, 2, 4096)).toThrow(/expected /);
+  });
+
+  it.each([3, -1, Number.NaN])('of others name an agent that there is: %d is none', (agent) => {
+    const rule = { text: 'mine', agentOf: () => agent };
+    const player = new Player({ driver: 'nouveau', devices: 2, rule });
+    expect(() => play(player, [[1, 0, false]])).toThrow('expected agents from 0 to 2');
   });
 
   it('need a device, and not too many', () => {
