@@ -3,7 +3,13 @@ import { type CommandDef, defineCommand } from 'citty';
 import { type ReadTraceOptions, readTrace } from '../node/trace-input.ts';
 import type { PagesHeader } from '../workloads/formats/index.ts';
 import { MIXES, type Mix } from '../workloads/mixes/index.ts';
-import { type PlayDriver, Player, parseRule, playReport } from '../workloads/play/index.ts';
+import {
+  type AssignRule,
+  type PlayDriver,
+  Player,
+  parseRule,
+  playReport,
+} from '../workloads/play/index.ts';
 import type { AccessBatch, MappingChange, WorkloadSink } from '../workloads/types.ts';
 import { EXIT_DIFFERENT, EXIT_INTERRUPTED, EXIT_OK, UsageError } from './errors.ts';
 import { parseEra } from './flags.ts';
@@ -17,6 +23,8 @@ import { parseBytes } from './sizes.ts';
 const DEVICES_MAX = 64;
 const BATCH_MAX = 4096;
 const PRESSURE_MAX = 10_000;
+/** Of a page, where nothing else is said. */
+const PAGE_BYTES = 4096;
 
 const args = {
   trace: {
@@ -65,7 +73,10 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
     const format = parseTraceFormat(given.format);
     const mix = mixNamed(given.trace);
     const assign = given.assign ?? (mix === null ? 'phase:100000' : 'thread');
-    checkRule(assign, devices);
+    ruleOf(assign, devices, PAGE_BYTES);
+    if (given.memory !== undefined && given.pressure !== undefined) {
+      throw new UsageError('--pressure sets the memory of a device; it does not go with --memory');
+    }
     const limit =
       given.limit === undefined
         ? null
@@ -100,7 +111,7 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
         const player = new Player({
           driver,
           devices,
-          rule: parseRule(assign, devices, pageSize),
+          rule: ruleOf(assign, devices, pageSize),
           batch,
           era,
           pageSize,
@@ -113,7 +124,7 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
         ...reading,
         onStart: (_format, found) => {
           header = found;
-          play.begin(found?.pageSize ?? 4096);
+          play.begin(found?.pageSize ?? PAGE_BYTES);
         },
         onProgress: (progress) => bar.update(progress),
       });
@@ -200,7 +211,7 @@ function fromMix(mix: Mix, flags: MixFlags, devices: number): Feed {
     seed: wholeNumber('--seed', flags.seed, 0, 2 ** 32 - 1),
   };
   return async (sink, { onStart }) => {
-    const about = { pageSize: 4096, source: 'mix', program: mix.about, filter: 0 };
+    const about = { pageSize: PAGE_BYTES, source: 'mix', program: mix.about, filter: 0 };
     onStart?.('pages', about);
     mix.generate(options, sink);
   };
@@ -261,10 +272,9 @@ function parseDriver(name: string): PlayDriver {
   throw new UsageError(`--driver: expected nouveau or dmirror; found ${JSON.stringify(name)}`);
 }
 
-/** Before anything is read. */
-function checkRule(text: string, devices: number): void {
+function ruleOf(text: string, devices: number, pageSize: number): AssignRule {
   try {
-    parseRule(text, devices, 4096);
+    return parseRule(text, devices, pageSize);
   } catch (error) {
     throw new UsageError(`--assign: ${(error as Error).message}`);
   }

@@ -20,7 +20,8 @@ export interface GpuPte {
   readonly flags: number;
 }
 
-const FLAGS = 16;
+const FLAG_BITS = 4;
+const FLAGS: number = 1 << FLAG_BITS;
 
 /** Entries hold no reference on their page: the driver erases them before the page goes. */
 export class GpuPageTable {
@@ -66,7 +67,7 @@ export class GpuPageTable {
   pageFor(vpn: Vpn, flags: number): Page | -1 {
     const entry = this.#entries.get(vpn);
     if (entry < 0 || (entry & flags) !== flags) return -1;
-    return Math.floor(entry / FLAGS);
+    return entry >>> FLAG_BITS;
   }
 
   /** Every entry, by address. */

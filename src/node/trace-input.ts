@@ -17,7 +17,7 @@ import {
 import type { WorkloadSink } from '../workloads/types.ts';
 import { InputError } from './read-text.ts';
 
-const PIECE_BYTES = 256 * 1024;
+const PIECE_BYTES = 64 * 1024;
 const NEWLINE = 10;
 
 export interface ReadTraceOptions extends DecoderOptions {

@@ -48,6 +48,9 @@ describe('hmmlab import', () => {
   });
 
   const damaged = file('damaged.gz', readFileSync(FIXTURE).subarray(0, 9000));
+  const header =
+    '{"hmmlab":"pages","version":1,"pageSize":65536,"source":"x","program":"","filter":0}';
+  const large = file('large.pages', `${header}\n`);
   const REFUSED: [string[], string][] = [
     [['import', FIXTURE], '--out: expected a file to write; found none'],
     [['import', join(FOLDER, 'none'), '--out', 'x'], 'no such file'],
@@ -71,6 +74,8 @@ describe('hmmlab import', () => {
     [['replay', TRACE, '--memory', '12'], '--memory: expected a size from 4096 bytes on'],
     [['replay', TRACE, '--pressure', '0'], '--pressure: expected a whole number from 1'],
     [['replay', TRACE, '--era', 'v4'], '--era: expected one of'],
+    [['replay', TRACE, '--pressure', '150', '--memory', '1M'], 'it does not go with --memory'],
+    [['replay', large, '--assign', 'range:4096'], '--assign: expected range:BYTES, whole pages of'],
     [['replay', TRACE, '--limit', '0'], '--limit: expected a whole number from 1'],
     [['replay', TRACE, '--record', '-'], '--record: expected a file to write'],
     [['replay', TRACE, '--record', join(FOLDER, 'no', 'x')], 'there is no such folder'],
