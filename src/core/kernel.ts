@@ -11,6 +11,7 @@ import { Pages } from './memory/pages.ts';
 import type { MemoryWatch } from './memory-watch.ts';
 import { Mappings } from './mm/mapping.ts';
 import type { Mm } from './mm/mm.ts';
+import { Tlbs } from './mm/tlb.ts';
 import type { DevPagemap } from './pagemap/pagemap.ts';
 import type { Scheduler } from './sched/scheduler.ts';
 import type { Timing } from './timing.ts';
@@ -50,7 +51,8 @@ export class Kernel {
     this.scheduler = options.scheduler;
     this.events = options.events;
     this.timing = options.timing;
-    this.frames = new Frames(options.pageSize);
+    const tlbs = new Tlbs();
+    this.frames = new Frames(options.pageSize, tlbs);
     this.mappings = new Mappings();
     this.mms = new Set();
     this.pagemaps = [];
@@ -60,6 +62,7 @@ export class Kernel {
       freeDevicePageRefs: options.era.freeDevicePageRefs,
       scheduler: options.scheduler,
       frames: this.frames,
+      tlbs,
       onFree: (page: Page) => {
         if (this.events.listening) this.events.pageFree(page, this.pages.pagemapOf(page));
       },
@@ -82,8 +85,8 @@ export class Kernel {
 
   set watch(watch: MemoryWatch | null) {
     this.pages.watch = watch;
-    // The short way of loads and stores tells nobody.
-    for (const mm of this.mms) mm.pageTable.turnAway();
+    // Loads and stores that hit a TLB tell nobody.
+    this.pages.tlbs.flush();
   }
 
   /** Somebody touches device memory that is not his. */

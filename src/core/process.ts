@@ -15,11 +15,12 @@ import { exitMm, forkMm } from './mm/fork.ts';
 import { MemoryFile } from './mm/memory-file.ts';
 import { Mm, type StaleTranslation } from './mm/mm.ts';
 import { madviseDontneed, mmapRegion, munmap } from './mm/mmap.ts';
-import { BLOCK_PAGES, leafIndex, REGION_BYTES } from './mm/page-table.ts';
+import { leafIndex } from './mm/page-table.ts';
 import { mprotect } from './mm/protect.ts';
 import { type Leaf, PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './mm/pte.ts';
 import { REFAULTS_AT_ONCE, refaultPause } from './mm/refault.ts';
 import { mremap } from './mm/remap.ts';
+import { TLB_NO_LOAD, TLB_NO_STORE, type Tlb } from './mm/tlb.ts';
 import { VM_READ, VM_WRITE } from './mm/vma.ts';
 import { after, type MaybeTask, PREEMPT, settle, type Task } from './sched/task.ts';
 import { NO_PAGE, PAGE_SIZE, type Va } from './units.ts';
@@ -40,17 +41,10 @@ const MMAP_BASE: Va = 0x7000_0000_0000;
 const MMAP_ALIGN = 0x20_0000;
 
 // Constants of this file alone: V8 knows their values, but not those of what other files export.
-/** Bits of an offset that is not a word within a region. */
-const OUTSIDE_OR_ODD: number = ~(REGION_BYTES - 1) | 3;
-const PAGE_SHIFT: number = Math.log2(PAGE_SIZE);
-const PAGE_MASK: number = PAGE_SIZE - 1;
-const BLOCK_MASK: number = BLOCK_PAGES - 1;
-const BLOCK_BYTES_SHIFT: number = Math.log2(BLOCK_PAGES * PAGE_SIZE);
-const LOAD_BITS: number = PTE_KIND | PTE_PROTNONE;
-const LOAD_ALLOWED: number = PTE_PRESENT;
-const STORE_BITS: number = LOAD_BITS | PTE_WRITE;
-const STORE_ALLOWED: number = PTE_PRESENT | PTE_WRITE;
-const DIRTY: number = PTE_DIRTY;
+const PAGE_WORDS_SHIFT: number = Math.log2(PAGE_SIZE / 4);
+const PAGE_WORDS_MASK: number = PAGE_SIZE / 4 - 1;
+const NO_LOAD: number = TLB_NO_LOAD;
+const NO_STORE: number = TLB_NO_STORE;
 
 export interface MmapOptions {
   /** Length in pages. */
@@ -71,6 +65,7 @@ export class Process {
   readonly mm: Mm;
   /** Closed in order when the process exits. */
   readonly openFiles: Set<OpenFile> = new Set();
+  readonly #tlb: Tlb;
   #alive = true;
   #nextAddr: Va = MMAP_BASE;
 
@@ -78,6 +73,7 @@ export class Process {
     this.machine = machine;
     this.pid = pid;
     this.mm = new Mm(machine.kernel, pid);
+    this.#tlb = this.mm.tlb;
   }
 
   get alive(): boolean {
@@ -177,36 +173,32 @@ export class Process {
 
   /** The value (>= 0), or ACCESS_SIGSEGV, ACCESS_SIGBUS, ACCESS_SIGKILL. */
   tryLoad32(va: Va): number {
-    const { pageTable, pages } = this.mm;
-    // In the region of the last access, addresses are offsets of 30 bits.
-    const distance = va - pageTable.windowVa;
-    const offset = distance | 0;
-    if (offset === distance && (offset & OUTSIDE_OR_ODD) === 0) {
-      const { page, bits } = pageTable.window[offset >>> BLOCK_BYTES_SHIFT]!;
-      const at = (offset >>> PAGE_SHIFT) & BLOCK_MASK;
-      if ((bits[at]! & LOAD_BITS) === LOAD_ALLOWED) {
-        return pages.read32(page[at]!, (offset & PAGE_MASK) >>> 2);
+    const tlb = this.#tlb;
+    const distance = (va - tlb.baseVa) / 4;
+    const word = distance | 0;
+    if (word === distance && word >>> PAGE_WORDS_SHIFT < tlb.slots.length) {
+      const found = tlb.slots[word >>> PAGE_WORDS_SHIFT]! ^ tlb.epoch;
+      if ((found & NO_LOAD) === 0) {
+        return tlb.words[(found << PAGE_WORDS_SHIFT) | (word & PAGE_WORDS_MASK)]!;
       }
     }
-    return this.#loadElsewhere(va);
+    const value = this.#loadPresent(va);
+    return value < 0 ? this.#loadWithFault(va) : value;
   }
 
   /** 0, or ACCESS_SIGSEGV, ACCESS_SIGBUS, ACCESS_SIGKILL. */
   tryStore32(va: Va, value: number): number {
-    const { pageTable, pages } = this.mm;
-    const distance = va - pageTable.windowVa;
-    const offset = distance | 0;
-    if (offset === distance && (offset & OUTSIDE_OR_ODD) === 0) {
-      const { page, bits } = pageTable.window[offset >>> BLOCK_BYTES_SHIFT]!;
-      const at = (offset >>> PAGE_SHIFT) & BLOCK_MASK;
-      const entry = bits[at]!;
-      if ((entry & STORE_BITS) === STORE_ALLOWED) {
-        bits[at] = entry | DIRTY;
-        pages.write32(page[at]!, (offset & PAGE_MASK) >>> 2, value);
+    const tlb = this.#tlb;
+    const distance = (va - tlb.baseVa) / 4;
+    const word = distance | 0;
+    if (word === distance && word >>> PAGE_WORDS_SHIFT < tlb.slots.length) {
+      const found = tlb.slots[word >>> PAGE_WORDS_SHIFT]! ^ tlb.epoch;
+      if ((found & NO_STORE) === 0) {
+        tlb.words[(found << PAGE_WORDS_SHIFT) | (word & PAGE_WORDS_MASK)] = value;
         return 0;
       }
     }
-    return this.#storeElsewhere(va, value);
+    return this.#storePresent(va, value) ? 0 : this.#storeWithFault(va, value);
   }
 
   /** `loadTask` for paths where speed counts: the value at once where nothing makes it wait. */
@@ -328,12 +320,15 @@ export class Process {
     const leaf: Leaf | null = mm.pageTable.leaf(vpn);
     if (leaf === null) return -1;
     const at = leafIndex(vpn);
-    if ((leaf.bits[at]! & (PTE_KIND | PTE_PROTNONE)) !== PTE_PRESENT) return -1;
+    const bits = leaf.bits[at]!;
+    if ((bits & (PTE_KIND | PTE_PROTNONE)) !== PTE_PRESENT) return -1;
     // A word that is not a whole number: the slow path tells what is wrong with the address.
     const word = (va - vpn * mm.pageSize) / 4;
     if (word !== word >>> 0) return -1;
     const { pages } = mm;
-    const value = pages.read32(leaf.page[at]!, word);
+    const page = leaf.page[at]!;
+    const value = pages.read32(page, word);
+    this.#tlb.fill(vpn, page, bits);
     if (pages.watch !== null) pages.watch.loaded(mm.pid, va, value);
     return value;
   }
@@ -345,30 +340,18 @@ export class Process {
     const leaf: Leaf | null = mm.pageTable.leaf(vpn);
     if (leaf === null) return false;
     const at = leafIndex(vpn);
-    const bits = leaf.bits[at]!;
+    const bits = leaf.bits[at]! | PTE_DIRTY;
     const writable = PTE_PRESENT | PTE_WRITE;
     if ((bits & (PTE_KIND | PTE_PROTNONE | PTE_WRITE)) !== writable) return false;
     const word = (va - vpn * mm.pageSize) / 4;
     if (word !== word >>> 0) return false;
-    leaf.bits[at] = bits | PTE_DIRTY;
+    leaf.bits[at] = bits;
     const { pages } = mm;
-    pages.write32(leaf.page[at]!, word, value);
+    const page = leaf.page[at]!;
+    pages.write32(page, word, value);
+    this.#tlb.fill(vpn, page, bits);
     if (pages.watch !== null) pages.watch.stored(mm.pid, va, value);
     return true;
-  }
-
-  /** Not in the region of the last access, or not in a block, or not allowed. */
-  #loadElsewhere(va: Va): number {
-    const value = this.#loadPresent(va);
-    if (value < 0) return this.#loadWithFault(va);
-    if (this.mm.pages.watch === null) this.mm.pageTable.turnTo(va);
-    return value;
-  }
-
-  #storeElsewhere(va: Va, value: number): number {
-    if (!this.#storePresent(va, value)) return this.#storeWithFault(va, value);
-    if (this.mm.pages.watch === null) this.mm.pageTable.turnTo(va);
-    return 0;
   }
 
   #loadWithFault(va: Va): number {

@@ -4,6 +4,7 @@ import { type Pages, PG_ANON, PG_ANON_EXCLUSIVE } from './memory/pages.ts';
 import type { AnonVma } from './mm/anon-vma.ts';
 import type { MemoryFile } from './mm/memory-file.ts';
 import type { Mm } from './mm/mm.ts';
+import { leafIndex } from './mm/page-table.ts';
 import {
   type Leaf,
   PTE_DEVICE_EXCLUSIVE,
@@ -51,6 +52,7 @@ export class SpaceCheck {
     this.#mm = mm;
     this.#checkVmas(mm);
     this.#checkEntries(mm);
+    this.#checkTlb(mm);
     this.#checkNotifiers(mm);
     if (mm.mmapLock.locked) {
       this.#add('lock-held', 'mmap_lock is held, but no task runs', { pid: mm.pid });
@@ -129,6 +131,22 @@ export class SpaceCheck {
     if (found === expected) return;
     const message = `${found} ${what} pages count as resident, but ${expected} are`;
     this.#add('rss', message, { pid: this.#mm!.pid, expected, found });
+  }
+
+  /** What a TLB remembers must be what a walk of the table would find. */
+  #checkTlb(mm: Mm): void {
+    const { frame: frames } = this.#pages;
+    mm.tlb.forEach((vpn, frame, canStore) => {
+      const leaf = mm.pageTable.leaf(vpn);
+      const bits = leaf?.bits[leafIndex(vpn)] ?? 0;
+      const page = leaf?.page[leafIndex(vpn)] ?? NO_PAGE;
+      const loads = (bits & (PTE_KIND | PTE_PROTNONE)) === PTE_PRESENT && frames[page] === frame;
+      const stores = (bits & PTE_WRITE) !== 0 && this.#kernel.frames.refs[frame] === 1;
+      if (loads && (stores || !canStore)) return;
+      const va = mm.va(vpn);
+      const message = `a TLB remembers ${hex(va)}${loads ? ' as writable' : ''}, wrongly`;
+      this.#add('stale-tlb', message, { pid: mm.pid, va, page });
+    });
   }
 
   #checkLeaf(mm: Mm, leaf: Leaf, firstVpn: Vpn): void {

@@ -45,6 +45,7 @@ export type FindingCode =
   | 'vma-order'
   | 'vma-links'
   | 'leaf-count'
+  | 'stale-tlb'
   | 'notifier'
   | 'lock-held';
 

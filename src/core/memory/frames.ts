@@ -6,6 +6,8 @@
  * never written has no frame at all (frame 0, which reads as zeros).
  */
 
+import type { Tlbs } from '../mm/tlb.ts';
+
 /** A handle of page contents: where they begin, in units of 4 KiB. */
 export type Frame = number;
 
@@ -35,21 +37,27 @@ export class Frames {
   refs: Uint16Array<ArrayBuffer> = new Uint16Array(FIRST_REFS);
   /** Units of a frame. */
   readonly #units: number;
-  /** Slab 0, which most frames are in. */
-  #first: Uint32Array<ArrayBuffer>;
+  /** Slab 0, which most frames are in; replaced as it grows. */
+  first: Uint32Array<ArrayBuffer>;
   readonly #slabs: Uint32Array<ArrayBuffer>[];
   readonly #free: Frame[] = [];
   #next: Frame;
   /** The frame taken last was never used before: it is zeros. */
   #fresh = false;
 
-  /** @param pageSize bytes of a page, a power of two from 4096 on */
-  constructor(pageSize: number) {
+  readonly #tlbs: Tlbs;
+
+  /**
+   * @param pageSize bytes of a page, a power of two from 4096 on
+   * @param tlbs remember where frames lie
+   */
+  constructor(pageSize: number, tlbs: Tlbs) {
+    this.#tlbs = tlbs;
     this.words = pageSize / 4;
     this.#units = this.words >>> UNIT_SHIFT;
     this.#next = this.#units;
-    this.#first = new Uint32Array(FIRST_SLAB_FRAMES * this.words);
-    this.#slabs = [this.#first];
+    this.first = new Uint32Array(FIRST_SLAB_FRAMES * this.words);
+    this.#slabs = [this.first];
   }
 
   /** Frames in use. */
@@ -60,13 +68,13 @@ export class Frames {
   /** The 32-bit word at `word` (0 <= word < words). */
   read(frame: Frame, word: number): number {
     // The frame of zeros lies there, too.
-    if (frame <= SLAB_MASK) return this.#first[(frame << UNIT_SHIFT) + word]!;
+    if (frame <= SLAB_MASK) return this.first[(frame << UNIT_SHIFT) + word]!;
     return this.#slabOf(frame)[startOf(frame) + word]!;
   }
 
   /** Writes a word of a frame that is not shared. */
   write(frame: Frame, word: number, value: number): void {
-    if (frame <= SLAB_MASK) this.#first[(frame << UNIT_SHIFT) + word] = value;
+    if (frame <= SLAB_MASK) this.first[(frame << UNIT_SHIFT) + word] = value;
     else this.#slabOf(frame)[startOf(frame) + word] = value;
   }
 
@@ -143,10 +151,11 @@ export class Frames {
       const slab = frame >>> SLAB_SHIFT;
       if (slab === this.#slabs.length)
         this.#slabs.push(new Uint32Array(1 << (SLAB_SHIFT + UNIT_SHIFT)));
-    } else if (frame << UNIT_SHIFT >= this.#first.length) {
-      const grown = new Uint32Array(this.#first.length * 2);
-      grown.set(this.#first);
-      this.#first = grown;
+    } else if (frame << UNIT_SHIFT >= this.first.length) {
+      const grown = new Uint32Array(this.first.length * 2);
+      grown.set(this.first);
+      this.#tlbs.flush();
+      this.first = grown;
       this.#slabs[0] = grown;
     }
     if (frame >= this.refs.length) {

@@ -10,6 +10,7 @@ import { invariant, SimError } from '../errors.ts';
 import type { PageHome } from '../events/types.ts';
 import type { FaultPlan } from '../fault-plan.ts';
 import type { MemoryWatch } from '../memory-watch.ts';
+import type { Tlbs } from '../mm/tlb.ts';
 import type { DevPagemap } from '../pagemap/pagemap.ts';
 import type { Scheduler } from '../sched/scheduler.ts';
 import type { Task } from '../sched/task.ts';
@@ -56,6 +57,7 @@ export interface PagesOptions {
   readonly freeDevicePageRefs: 0 | 1;
   readonly scheduler: Scheduler;
   readonly frames: Frames;
+  readonly tlbs: Tlbs;
   /** Called with a page of RAM or of a device that was just freed. */
   readonly onFree: (page: Page) => void;
 }
@@ -68,7 +70,7 @@ export class Pages {
   flags: Uint32Array<ArrayBuffer> = new Uint32Array(0);
   /** Id of the anon_vma or file the page belongs to; 0 is none. Link of the free list of RAM. */
   mapping: Uint32Array<ArrayBuffer> = new Uint32Array(0);
-  /** Contents. */
+  /** Contents. Changed by methods only, which tell the TLBs. */
   frame: Uint32Array<ArrayBuffer> = new Uint32Array(0);
   /** The lower 32 bits of the index. */
   #indexLow: Uint32Array<ArrayBuffer> = new Uint32Array(0);
@@ -78,6 +80,8 @@ export class Pages {
   #driverDataUsed = 0;
   /** By section: 0 for RAM, else the id of a pagemap. */
   #pagemapIdOfSection: Uint16Array<ArrayBuffer> = new Uint16Array(0);
+  /** What CPUs remember of mapped pages. */
+  readonly tlbs: Tlbs;
   readonly #pagemaps: (DevPagemap | null)[] = [null];
   readonly #freeRuns: Map<number, Page[]> = new Map();
   #rowsUsed = 0;
@@ -101,6 +105,7 @@ export class Pages {
     this.#freeDevicePageRefs = options.freeDevicePageRefs;
     this.#scheduler = options.scheduler;
     this.#frames = options.frames;
+    this.tlbs = options.tlbs;
     this.#onFree = options.onFree;
     this.#ramNext = this.#takeRows(SECTION_PAGES);
     this.#ramEnd = this.#ramNext + SECTION_PAGES;
@@ -247,11 +252,13 @@ export class Pages {
   /** Gives `to` the contents of `from`, sharing them until one is written: copy_highpage. */
   copyContents(to: Page, from: Page): void {
     const old = this.frame[to]!;
+    if (this.mapcount[to] !== 0 || this.mapcount[from] !== 0) this.tlbs.flush();
     this.frame[to] = this.#frames.share(this.frame[from]!);
     this.#frames.release(old);
   }
 
   clearContents(page: Page): void {
+    if (this.mapcount[page] !== 0) this.tlbs.flush();
     this.#frames.release(this.frame[page]!);
     this.frame[page] = ZERO_FRAME;
   }
@@ -273,6 +280,14 @@ export class Pages {
     this.frame[page] = frame;
   }
 
+  /** Replaces the whole contents by `value` and zeros. */
+  writeFirstWord(page: Page, value: number): void {
+    if (this.mapcount[page] !== 0) this.tlbs.flush();
+    const old = this.frame[page]!;
+    this.frame[page] = this.#frames.withFirstWord(value);
+    this.#frames.release(old);
+  }
+
   read32(page: Page, word: number): number {
     return this.#frames.read(this.frame[page]!, word);
   }
@@ -280,6 +295,7 @@ export class Pages {
   write32(page: Page, word: number, value: number): void {
     let frame = this.frame[page]!;
     if (frame === ZERO_FRAME || this.#frames.refs[frame] !== 1) {
+      if (this.mapcount[page] !== 0) this.tlbs.flush();
       frame = this.#frames.split(frame);
       this.frame[page] = frame;
     }

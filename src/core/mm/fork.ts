@@ -114,6 +114,8 @@ function copyLeaf(to: Vma, copy: Leaf, from: Vma, leaf: Leaf, first: Vpn, end: V
   const { events } = kernel;
   const offset = leafIndex(first);
   const limit = offset + (end - first);
+  // The parent's entries lose the right to write.
+  pages.tlbs.flush();
   for (let at = offset; at < limit; at++) {
     if (leaf.bits[at] === PTE_NONE) continue;
     const va = mm.va(first + (at - offset));

@@ -7,6 +7,7 @@ import { RwSemaphore } from '../sched/locks.ts';
 import type { Page, Va, Vpn } from '../units.ts';
 import { PageTable } from './page-table.ts';
 import { type Leaf, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './pte.ts';
+import { Tlb } from './tlb.ts';
 import { VM_ACCESS_FLAGS, VM_SHARED, VM_WRITE, VmaList } from './vma.ts';
 
 /** What a TLB may still hold of an entry that is gone. */
@@ -28,6 +29,7 @@ export class Mm {
   readonly pid: number;
   readonly vmas: VmaList;
   readonly pageTable: PageTable;
+  readonly tlb: Tlb;
   /** Readers: page faults and drivers; writers: mmap, munmap, mprotect, mremap, fork, exit. */
   readonly mmapLock: RwSemaphore;
   readonly notifiers: NotifierSubscriptions;
@@ -52,7 +54,8 @@ export class Mm {
     this.pageSize = kernel.pageSize;
     this.pid = pid;
     this.vmas = new VmaList();
-    this.pageTable = new PageTable(kernel.pageSize);
+    this.pageTable = new PageTable();
+    this.tlb = new Tlb(kernel.pages, kernel.frames, kernel.pageSize);
     this.mmapLock = new RwSemaphore(kernel.scheduler, `mmap_lock of process ${pid}`);
     this.notifiers = new NotifierSubscriptions(kernel, pid);
     this.rssAnon = 0;

@@ -138,6 +138,7 @@ function changePteRange(vma: Vma, leaf: Leaf, first: number, count: number): voi
   // A writable private mapping is write-protected for copy-on-write; single entries may do without.
   const upgrades = (vma.flags & (VM_SHARED | VM_WRITE)) === VM_WRITE;
   const { bits } = leaf;
+  pages.tlbs.flush();
   for (let at = first; at < first + count; at++) {
     const old = bits[at]!;
     switch (old & PTE_KIND) {

@@ -37,17 +37,8 @@ export const PTRS_PER_PTE = 512;
 
 /** The last level of a page table. Allocated as a whole; its presence is what pmd_none asks for. */
 export class Leaf {
-  /** Both are replaced when the entries move together with their neighbours'; see PageTable. */
-  page: Uint32Array;
-  bits: Uint8Array;
-
-  constructor(
-    page: Uint32Array = new Uint32Array(PTRS_PER_PTE),
-    bits: Uint8Array = new Uint8Array(PTRS_PER_PTE),
-  ) {
-    this.page = page;
-    this.bits = bits;
-  }
+  readonly page: Uint32Array<ArrayBuffer> = new Uint32Array(PTRS_PER_PTE);
+  readonly bits: Uint8Array<ArrayBuffer> = new Uint8Array(PTRS_PER_PTE);
 
   kind(index: number): number {
     return this.bits[index]! & PTE_KIND;

@@ -104,6 +104,7 @@ function* movePageTables(mm: Mm, old: Va, target: Va, length: number): Task<void
     if (from !== null) {
       const to = pageTable.leafFor(vpn + shift);
       if (mm.kernel.watch !== null) watchMoves(mm, mm.kernel.watch, from, vpn, shift, until - vpn);
+      mm.pages.tlbs.flush();
       moveEntries(from, leafIndex(vpn), to, leafIndex(vpn + shift), until - vpn);
       if (mm.kernel.events.listening) tellMoved(mm, to, vpn, vpn + shift, until - vpn);
     }

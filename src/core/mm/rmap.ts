@@ -58,6 +58,7 @@ export function pageAddFileRmap(pages: Pages, page: Page): void {
 /** page_remove_rmap. */
 export function pageRemoveRmap(pages: Pages, page: Page): void {
   pages.mapcount[page] = pages.mapcount[page]! - 1;
+  pages.tlbs.flush();
 }
 
 /**

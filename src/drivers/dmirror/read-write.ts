@@ -149,16 +149,14 @@ function copyIn(file: DmirrorFile, va: Va, npages: number, bounce: Bounce): numb
 function storePage({ mm, device }: DmirrorFile, page: Page, at: Va, bounce: Bounce): void {
   const { pages } = mm;
   const { bus } = device;
-  const { frames, watch } = mm.kernel;
+  const { watch } = mm.kernel;
   const value = bounce.data[bounce.cpages]!;
   if (!isFree(pages, page)) {
     if (!bus.reaches(page)) {
       bus.write32(page, 0, value, mm.pid, at);
       return;
     }
-    const old = pages.frame[page]!;
-    pages.frame[page] = frames.withFirstWord(value);
-    frames.release(old);
+    pages.writeFirstWord(page, value);
   }
   // The device takes every store for done.
   if (watch !== null) watch.stored(mm.pid, at, value);
