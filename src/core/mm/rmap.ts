@@ -103,7 +103,13 @@ export function rmapVmas(kernel: Kernel, page: Page): Vma[] {
   const mapping = kernel.mappings.byId(kernel.pages.mapping[page]!);
   if (mapping === null) return [];
   const index = kernel.pages.indexOf(page);
-  return mapping.vmas.filter((vma) => index >= vma.pgoff && index < vma.pgoff + vma.pages);
+  const found: Vma[] = [];
+  for (const vma of mapping.vmas) if (covers(vma, index)) found.push(vma);
+  return found;
+}
+
+function covers(vma: Vma, index: number): boolean {
+  return index >= vma.pgoff && index < vma.pgoff + vma.pages;
 }
 
 /**
@@ -194,7 +200,7 @@ export function removeMigrationPtes(kernel: Kernel, from: Page, to: Page): void 
   // Nothing here sleeps, so the list cannot change under the walk.
   for (let i = 0; i < vmas.length; i++) {
     const vma = vmas[i]!;
-    if (index < vma.pgoff || index >= vma.pgoff + vma.pages) continue;
+    if (!covers(vma, index)) continue;
     const { mm } = vma;
     const vpn = mm.vpn(pageVa(vma, to));
     const leaf = mm.pageTable.leaf(vpn);

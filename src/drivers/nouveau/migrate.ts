@@ -317,6 +317,7 @@ function mapAll(svmm: Svmm, start: Va, pages: Uint32Array, flags: Uint8Array): v
  */
 export function* evictChunk(device: Nouveau, chunk: DmemChunk): Task<void> {
   const { kernel, engine, dma } = device;
+  const { pages } = kernel;
   const { firstPage, pageCount: count, pagesInUse } = chunk.pagemap!;
   if (pagesInUse === 0) return;
   const src = new Uint32Array(count);
@@ -325,7 +326,8 @@ export function* evictChunk(device: Nouveau, chunk: DmemChunk): Task<void> {
   let mapped = 0;
   for (let i = 0; i < count; i++) {
     if ((src[i]! & MIGRATE_PFN_MIGRATE) === 0) continue;
-    const to = yield* allocateNoFail(device);
+    let to = pages.allocateLocked();
+    if (to === NO_PAGE) to = yield* waitForPage(device);
     dst[i] = wordFor(to);
     if (copyHome(device, to, migratePfnPage(src[i]!)) === 0) mapped++;
   }
@@ -337,17 +339,17 @@ export function* evictChunk(device: Nouveau, chunk: DmemChunk): Task<void> {
 }
 
 /**
- * alloc_page with __GFP_NOFAIL, and lock_page. Nobody tells when RAM is free again, so the task
- * looks now and then. Where none came for long it sleeps for good: a machine that hangs is told as
- * a deadlock.
+ * alloc_page with __GFP_NOFAIL, and lock_page, where RAM is full. Nobody tells when there is some again,
+ * so the task looks now and then. Where none came for long it sleeps for good: a machine that hangs is
+ * told as a deadlock.
  */
-function* allocateNoFail(device: Nouveau): Task<Page> {
+function* waitForPage(device: Nouveau): Task<Page> {
   const { pages, scheduler } = device.kernel;
   for (let looks = 1; ; looks++) {
-    const page = pages.allocateLocked();
-    if (page !== NO_PAGE) return page;
     yield looks < NO_FAIL_LOOKS
       ? new Delay(NO_FAIL_LOOK_NS)
       : new WaitQueue(scheduler, () => `a free page of RAM to empty ${device.name} into`);
+    const page = pages.allocateLocked();
+    if (page !== NO_PAGE) return page;
   }
 }
