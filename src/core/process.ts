@@ -20,7 +20,7 @@ import { mprotect } from './mm/protect.ts';
 import { type Leaf, PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from './mm/pte.ts';
 import { REFAULTS_AT_ONCE, refaultPause } from './mm/refault.ts';
 import { mremap } from './mm/remap.ts';
-import { TLB_NO_LOAD, TLB_NO_STORE, type Tlb } from './mm/tlb.ts';
+import { TLB_NO_LOAD, TLB_NO_STORE } from './mm/tlb.ts';
 import { VM_READ, VM_WRITE } from './mm/vma.ts';
 import { after, type MaybeTask, PREEMPT, settle, type Task } from './sched/task.ts';
 import { NO_PAGE, PAGE_SIZE, type Va } from './units.ts';
@@ -65,7 +65,6 @@ export class Process {
   readonly mm: Mm;
   /** Closed in order when the process exits. */
   readonly openFiles: Set<OpenFile> = new Set();
-  readonly #tlb: Tlb;
   #alive = true;
   #nextAddr: Va = MMAP_BASE;
 
@@ -73,7 +72,6 @@ export class Process {
     this.machine = machine;
     this.pid = pid;
     this.mm = new Mm(machine.kernel, pid);
-    this.#tlb = this.mm.tlb;
   }
 
   get alive(): boolean {
@@ -173,7 +171,7 @@ export class Process {
 
   /** The value (>= 0), or ACCESS_SIGSEGV, ACCESS_SIGBUS, ACCESS_SIGKILL. */
   tryLoad32(va: Va): number {
-    const tlb = this.#tlb;
+    const tlb = this.mm.tlb;
     const distance = (va - tlb.baseVa) / 4;
     const word = distance | 0;
     if (word === distance && word >>> PAGE_WORDS_SHIFT < tlb.slots.length) {
@@ -188,7 +186,7 @@ export class Process {
 
   /** 0, or ACCESS_SIGSEGV, ACCESS_SIGBUS, ACCESS_SIGKILL. */
   tryStore32(va: Va, value: number): number {
-    const tlb = this.#tlb;
+    const tlb = this.mm.tlb;
     const distance = (va - tlb.baseVa) / 4;
     const word = distance | 0;
     if (word === distance && word >>> PAGE_WORDS_SHIFT < tlb.slots.length) {
@@ -328,7 +326,7 @@ export class Process {
     const { pages } = mm;
     const page = leaf.page[at]!;
     const value = pages.read32(page, word);
-    this.#tlb.fill(vpn, page, bits);
+    this.mm.tlb.fill(vpn, page, bits);
     if (pages.watch !== null) pages.watch.loaded(mm.pid, va, value);
     return value;
   }
@@ -349,7 +347,7 @@ export class Process {
     const { pages } = mm;
     const page = leaf.page[at]!;
     pages.write32(page, word, value);
-    this.#tlb.fill(vpn, page, bits);
+    this.mm.tlb.fill(vpn, page, bits);
     if (pages.watch !== null) pages.watch.stored(mm.pid, va, value);
     return true;
   }
