@@ -9,6 +9,7 @@ import type { FaultPlan } from './fault-plan.ts';
 import { Frames } from './memory/frames.ts';
 import { Pages } from './memory/pages.ts';
 import type { MemoryWatch } from './memory-watch.ts';
+import type { MigrateVma } from './migrate/migrate-vma.ts';
 import { Mappings } from './mm/mapping.ts';
 import type { Mm } from './mm/mm.ts';
 import { Tlbs } from './mm/tlb.ts';
@@ -44,6 +45,11 @@ export class Kernel {
   readonly timing: Timing | null;
   /** Migrations by page that somebody listens to, by their `src` array. */
   readonly deviceMigrations: WeakMap<Uint32Array, MigrateInfo>;
+  /**
+   * Kept for V8 alone: where a full garbage collection finds no object of a kind, it throws away the code that
+   * was compiled for the kind, here most of what a fault runs through.
+   */
+  lastMigration: MigrateVma | null = null;
 
   constructor(options: KernelOptions) {
     this.era = options.era;

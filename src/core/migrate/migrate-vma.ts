@@ -114,6 +114,7 @@ export function migrateVmaSetupStep(migrate: MigrateVma): MaybeTask<number> {
   if (vma === null || (vma.flags & VM_SPECIAL) !== 0) return -EINVAL;
   const { mm } = vma;
   const { kernel, pageSize } = mm;
+  kernel.lastMigration = migrate;
   const pageCount = Math.floor((migrate.end - migrate.start) / pageSize);
   migrate.start = Math.floor(migrate.start / pageSize) * pageSize;
   migrate.end = Math.floor(migrate.end / pageSize) * pageSize;
