@@ -35,7 +35,7 @@ function faultAt(lab: GpuLab, va: Va, address: Va = va): number {
       yield* mm.mmapLock.read();
       pages.get(page);
       const result = yield* settle(
-        migrateToRam(gpu, { vma: mm.vmas.find(address)!, address, page }),
+        migrateToRam(gpu.home, { vma: mm.vmas.find(address)!, address, page }),
       );
       pages.put(page);
       mm.mmapLock.unlockRead();

@@ -416,7 +416,8 @@ export class Pages {
     const first = this.#takeRows(count);
     const words = this.#driverDataUsed + count;
     if (words > this.#driverData.length) {
-      this.#driverData = grown(this.#driverData, new Uint32Array(words));
+      const length = Math.max(words, roundUp(this.#driverData.length * GROWTH));
+      this.#driverData = grown(this.#driverData, new Uint32Array(length));
     }
     for (let row = 0; row < count; row += SECTION_PAGES) {
       this.#driverDataOfSection[(first + row) >>> SECTION_SHIFT] = this.#driverDataUsed + row;

@@ -35,6 +35,7 @@ import type { NouveauDefect } from './defects.ts';
 import { Dmem } from './dmem.ts';
 import { DmaMappings } from './failures.ts';
 import { NouveauFile } from './file.ts';
+import type { HomeParts } from './migrate.ts';
 import { Remains } from './remains.ts';
 import { type NouveauRules, rulesOf } from './rules.ts';
 import { type StaleMapping, staleMappings } from './stale.ts';
@@ -153,6 +154,11 @@ export class Nouveau implements Driver, Owner {
   /** What free pages of RAM hold; null for a GPU that does not need to know. */
   get remains(): Remains | null {
     return this.#made.remains;
+  }
+
+  /** For migrations home. */
+  get home(): HomeParts {
+    return this.#made.home;
   }
 
   /** GPU_PTE_* bits of a page that may be written. */
@@ -464,6 +470,7 @@ class Parts {
   readonly users: Users;
   readonly svm: Svm | null;
   readonly remains: Remains | null;
+  readonly home: HomeParts;
   dmem: Dmem | null;
 
   constructor(device: Nouveau, machine: Machine, options: NouveauOptions) {
@@ -488,6 +495,8 @@ class Parts {
     this.users = new Users(machine.scheduler, device.name);
     this.svm = options.svm === false ? null : new Svm(device, kernel);
     this.remains = device.defects.has('unseen_copy_errors') ? new Remains(kernel) : null;
+    const { engine, rules, remains } = this;
+    this.home = { device, kernel, engine, rules, remains };
     this.dmem = options.dmem === false ? null : new Dmem(device, kernel);
   }
 }

@@ -84,7 +84,7 @@ export class DmemChunk implements DevPagemapOps {
 
   /** nouveau_dmem_migrate_to_ram. */
   migrateToRam(fault: DeviceFault): MaybeTask<number> {
-    return this.#device.whileInUse(() => migrateToRam(this.#device, fault));
+    return this.#device.whileInUse(() => migrateToRam(this.#device.home, fault));
   }
 }
 

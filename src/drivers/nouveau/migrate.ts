@@ -28,6 +28,8 @@ import { GPU_PTE_VALID, GPU_PTE_VRAM } from '../../hw/gpu-page-table.ts';
 import type { Nouveau } from './device.ts';
 import type { Dmem, DmemChunk } from './dmem.ts';
 import type { DmaMappings } from './failures.ts';
+import type { Remains } from './remains.ts';
+import type { NouveauRules } from './rules.ts';
 import type { Svmm } from './svmm.ts';
 
 /** Bytes of a struct scatterlist; a page of them is the longest list without a chain. */
@@ -44,12 +46,21 @@ function wordFor(page: Page): number {
 
 // --- Home to RAM ----------------------------------------------------------------------------
 
+/** What bringing a page home needs of a device, looked up once: it stays the same as long as the device. */
+export interface HomeParts {
+  readonly device: Nouveau;
+  readonly kernel: Kernel;
+  readonly engine: CopyEngine;
+  readonly rules: NouveauRules;
+  readonly remains: Remains | null;
+}
+
 /**
- * The CPU touched a page of `device`: nouveau_dmem_migrate_to_ram. One page comes home. Where RAM
+ * The CPU touched a page of a device: nouveau_dmem_migrate_to_ram. One page comes home. Where RAM
  * is full it stays, and the CPU faults again (before v6.1: SIGBUS).
  */
-export function migrateToRam(device: Nouveau, fault: DeviceFault): MaybeTask<number> {
-  const { kernel } = device;
+export function migrateToRam(parts: HomeParts, fault: DeviceFault): MaybeTask<number> {
+  const { device, kernel } = parts;
   device.wake();
   const words = device.faultWords.take();
   const args = new MigrateVma({
@@ -65,17 +76,18 @@ export function migrateToRam(device: Nouveau, fault: DeviceFault): MaybeTask<num
   });
   const ret = migrateVmaSetupStep(args);
   return typeof ret === 'object'
-    ? after(ret, (late) => moveAndFinalize(device, args, late))
-    : moveAndFinalize(device, args, ret);
+    ? after(ret, (late) => moveAndFinalize(parts, args, late))
+    : moveAndFinalize(parts, args, ret);
 }
 
 /** What follows setup, which answered `ret`. */
-function moveAndFinalize(device: Nouveau, args: MigrateVma, ret: number): MaybeTask<number> {
+function moveAndFinalize(parts: HomeParts, args: MigrateVma, ret: number): MaybeTask<number> {
+  const { device } = parts;
   if (ret < 0 || args.cpages === 0) {
     device.faultWords.give(args);
     return ret < 0 ? VM_FAULT_SIGBUS : 0;
   }
-  const result = moveOneHome(device, args);
+  const result = moveOneHome(parts, args);
   return typeof result === 'object'
     ? after(result, (late) => finalizeHome(device, args, late))
     : finalizeHome(device, args, result);
@@ -95,29 +107,29 @@ function finalizeHome(device: Nouveau, args: MigrateVma, result: number): number
  * the migration entry stays, for a page that is gone. A process that touches it again never gets
  * out of the fault; munmap and exit take the entry away. `mended` devices take the name back.
  */
-function moveOneHome(device: Nouveau, args: MigrateVma): MaybeTask<number> {
-  const { kernel, rules } = device;
+function moveOneHome(parts: HomeParts, args: MigrateVma): MaybeTask<number> {
+  const { kernel, rules, remains } = parts;
   const { pages } = kernel;
   const { src, dst } = args;
   const from = migratePfnPage(src[0]!);
   if (from === NO_PAGE || (src[0]! & MIGRATE_PFN_MIGRATE) === 0) return 0;
   const to = pages.allocateLocked();
   if (to === NO_PAGE) return rules.evicts ? 0 : VM_FAULT_SIGBUS;
-  device.remains?.restore(to);
+  remains?.restore(to);
   dst[0] = wordFor(to);
-  const copied = copyUnderLock(device, args, to, from);
+  const copied = copyUnderLock(parts, args, to, from);
   return typeof copied === 'object'
-    ? after(copied, (late) => moveCopied(device, args, to, late))
-    : moveCopied(device, args, to, copied);
+    ? after(copied, (late) => moveCopied(parts, args, to, late))
+    : moveCopied(parts, args, to, copied);
 }
 
 function moveCopied(
-  device: Nouveau,
+  parts: HomeParts,
   args: MigrateVma,
   to: Page,
   copied: number,
 ): MaybeTask<number> {
-  const { kernel, engine, rules } = device;
+  const { device, kernel, engine, rules } = parts;
   if (copied !== 0) {
     if (!rules.evicts || device.mended) {
       args.dst[0] = 0;
@@ -143,26 +155,31 @@ function endCopy(device: Nouveau): number {
  * notification is there, except in the space that faults, whose own notifier lets the migration
  * pass. `mended` devices let none pass.
  */
-function copyUnderLock(device: Nouveau, args: MigrateVma, to: Page, from: Page): MaybeTask<number> {
-  const { rules } = device;
+function copyUnderLock(
+  parts: HomeParts,
+  args: MigrateVma,
+  to: Page,
+  from: Page,
+): MaybeTask<number> {
+  const { device, rules, remains } = parts;
   const svmm = device.svmmOf(from);
   // Who migrated the page may have closed the GPU since; the kernel uses it after it was freed.
-  const isNoticed = device.remains === null;
-  if (svmm === null || !rules.mapsMigrated) return copyHome(device, to, from, isNoticed);
+  const isNoticed = remains === null;
+  if (svmm === null || !rules.mapsMigrated) return copyHome(parts, to, from, isNoticed);
   return svmm.mutex.tryLock()
-    ? copyLocked(device, svmm, args, to, from)
-    : after(svmm.mutex.lock(), () => copyLocked(device, svmm, args, to, from));
+    ? copyLocked(parts, svmm, args, to, from)
+    : after(svmm.mutex.lock(), () => copyLocked(parts, svmm, args, to, from));
 }
 
 function copyLocked(
-  device: Nouveau,
+  parts: HomeParts,
   svmm: Svmm,
   { start, end }: MigrateVma,
   to: Page,
   from: Page,
 ): number {
   svmm.invalidate(start, end);
-  const result = copyHome(device, to, from, device.remains === null);
+  const result = copyHome(parts, to, from, parts.remains === null);
   svmm.mutex.unlock();
   return result;
 }
@@ -171,9 +188,10 @@ function copyLocked(
  * nouveau_dmem_copy_one: 0, with `to` mapped for the engine, or -EIO. Unless `isNoticed` also 0 where
  * the engine did not copy.
  */
-function copyHome(device: Nouveau, to: Page, from: Page, isNoticed = true): number {
-  const { dma, engine } = device;
-  const mapped = dma.map(device.kernel);
+function copyHome(parts: HomeParts, to: Page, from: Page, isNoticed = true): number {
+  const { device, kernel, engine } = parts;
+  const { dma } = device;
+  const mapped = dma.map(kernel);
   if (mapped !== 0) return mapped;
   const result = engine.copy(to, from);
   if (result !== 0 && !isNoticed) return 0;
@@ -329,7 +347,7 @@ export function* evictChunk(device: Nouveau, chunk: DmemChunk): Task<void> {
     let to = pages.allocateLocked();
     if (to === NO_PAGE) to = yield* waitForPage(device);
     dst[i] = wordFor(to);
-    if (copyHome(device, to, migratePfnPage(src[i]!)) === 0) mapped++;
+    if (copyHome(device.home, to, migratePfnPage(src[i]!)) === 0) mapped++;
   }
   const fence = engine.fence();
   yield* migrateDevicePages(kernel, src, dst, count);
