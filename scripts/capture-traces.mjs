@@ -5,7 +5,7 @@
 //     node scripts/capture-traces.mjs gzip bfs   these
 
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,7 +22,19 @@ const LACKEY = [
   '--log-fd=9',
 ];
 
+/** Of inputs, programs and unfinished traces; gone at the end, however that comes. */
 const folder = mkdtempSync(join(tmpdir(), 'capture-traces-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+
+/** What runs now. */
+const children = new Set();
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    for (const child of children) child.kill('SIGKILL');
+    process.stderr.write('capture-traces: interrupted\n');
+    process.exit(130);
+  });
+}
 
 /**
  * Each has what it needs made before it runs. The filter is the usual 64 where that leaves enough to play,
@@ -63,28 +75,31 @@ main(process.argv.slice(2)).catch((error) => {
 async function main(names) {
   const chosen = names.length > 0 ? names : Object.keys(PROGRAMS);
   for (const name of chosen) {
-    if (!(name in PROGRAMS))
-      throw new Error(`no program ${name}; there are ${Object.keys(PROGRAMS).join(', ')}`);
+    if (!Object.hasOwn(PROGRAMS, name)) {
+      const names = Object.keys(PROGRAMS).join(', ');
+      throw new Error(`expected names of ${names}; found ${JSON.stringify(name)}`);
+    }
     for (const tool of ['valgrind', ...PROGRAMS[name].needs]) mustBeThere(tool);
   }
-  try {
-    for (const name of chosen) {
-      const out = join(TRACES, `${name}.pages.gz`);
-      process.stdout.write(`${name}: `);
-      const began = Date.now();
-      await capture(name, PROGRAMS[name], out);
-      process.stdout.write(
-        `${statSync(out).size} bytes, ${Math.round((Date.now() - began) / 1000)} s\n`,
-      );
-    }
-  } finally {
-    rmSync(folder, { recursive: true });
+  if (!existsSync(HMMLAB)) throw new Error('expected dist/cli/main.js; found none (npm run build)');
+  for (const name of chosen) {
+    const out = join(TRACES, `${name}.pages.gz`);
+    process.stdout.write(`${name}: `);
+    const began = Date.now();
+    await capture(name, PROGRAMS[name], out);
+    process.stdout.write(
+      `${statSync(out).size} bytes, ${Math.round((Date.now() - began) / 1000)} s\n`,
+    );
   }
 }
 
-/** valgrind writes to descriptor 9, which is the standard input of the import. */
+/**
+ * valgrind writes to descriptor 9, which is the standard input of the import. What was there before stays
+ * until both have ended well: a trace that breaks off looks like a short one.
+ */
 async function capture(name, { filter, run }, out) {
   const command = run();
+  const fresh = join(folder, `${name}.pages.gz`);
   const importer = spawn(
     process.execPath,
     [
@@ -98,9 +113,9 @@ async function capture(name, { filter, run }, out) {
       '--name',
       name,
       '--out',
-      out,
+      fresh,
     ],
-    { stdio: ['pipe', 'ignore', 'inherit'] },
+    { stdio: ['pipe', 'ignore', 'pipe'] },
   );
   const lackey = spawn('valgrind', [...LACKEY, ...command], {
     cwd: folder,
@@ -108,15 +123,26 @@ async function capture(name, { filter, run }, out) {
     stdio: ['ignore', 'ignore', 'inherit', ...Array(5).fill('ignore'), 'ignore', 'pipe'],
   });
   lackey.stdio[9].pipe(importer.stdin);
+  // It gave up, and says why itself.
+  importer.stdin.on('error', () => lackey.kill());
+  let complaint = '';
+  importer.stderr.on('data', (text) => {
+    complaint += text;
+  });
   const [traced, imported] = await Promise.all([ended(lackey), ended(importer)]);
+  if (imported !== 0) throw new Error(`the import of ${name}: ${complaint.trim()}`);
   if (traced !== 0) throw new Error(`${name} ended with ${traced} under valgrind`);
-  if (imported !== 0) throw new Error(`the import of ${name} ended with ${imported}`);
+  copyFileSync(fresh, out);
 }
 
 function ended(child) {
+  children.add(child);
   return new Promise((resolve, reject) => {
     child.on('error', reject);
-    child.on('close', resolve);
+    child.on('close', (code) => {
+      children.delete(child);
+      resolve(code);
+    });
   });
 }
 

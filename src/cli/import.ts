@@ -12,7 +12,7 @@ import {
 import type { AccessBatch, MappingChange, WorkloadSink } from '../workloads/types.ts';
 import { EXIT_OK, UsageError } from './errors.ts';
 import { onSignal, print } from './output.ts';
-import { ReadingBar, rateText } from './progress.ts';
+import { portionRead, ReadingBar, rateText } from './progress.ts';
 
 const FILTER_MAX = 65_536;
 
@@ -75,7 +75,7 @@ export const importCommand: CommandDef<typeof args> = defineCommand({
               ? { pageSize, source, program, filter: entries }
               : { ...header, filter: Math.max(header.filter, entries) },
           ),
-        onProgress: (progress) => bar.update(progress),
+        onProgress: (progress) => bar.update(portionRead(progress)),
       });
       stream.end();
       output.commit();

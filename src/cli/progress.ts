@@ -4,13 +4,21 @@ import { Progress } from './output.ts';
 
 const BAR_CELLS = 24;
 
-/** Shown on a terminal while a trace is read; quiet in a pipe. */
+/** How much of something long is done, in bytes or whatever it comes in. */
+export interface Portion {
+  readonly done: number;
+  /** Null where nobody knows. */
+  readonly total: number | null;
+  readonly accesses: number;
+}
+
+/** Shown on a terminal while a trace is read or made; quiet in a pipe. */
 export class ReadingBar {
   readonly #line: Progress = new Progress();
   readonly #began: number = performance.now();
 
-  update(progress: ReadProgress): void {
-    this.#line.update(barText(progress, (performance.now() - this.#began) / 1000));
+  update(portion: Portion): void {
+    this.#line.update(barText(portion, (performance.now() - this.#began) / 1000));
   }
 
   clear(): void {
@@ -23,12 +31,16 @@ export class ReadingBar {
   }
 }
 
+/** Of a trace that is read: its bytes. */
+export function portionRead({ bytes, bytesTotal, counts }: ReadProgress): Portion {
+  return { done: bytes, total: bytesTotal, accesses: counts.accesses };
+}
+
 /** "[####....]  43%  12.3 M accesses/s  8 s left" */
-export function barText({ bytes, bytesTotal, counts }: ReadProgress, seconds: number): string {
-  const rate = `${rateText(counts.accesses / Math.max(seconds, 1e-3))} accesses/s`;
-  if (bytesTotal === null || bytesTotal === 0)
-    return `${rateText(counts.accesses)} accesses  ${rate}`;
-  const part = Math.min(1, bytes / bytesTotal);
+export function barText({ done, total, accesses }: Portion, seconds: number): string {
+  const rate = `${rateText(accesses / Math.max(seconds, 1e-3))} accesses/s`;
+  if (total === null || total === 0) return `${rateText(accesses)} accesses  ${rate}`;
+  const part = Math.min(1, done / total);
   const full = Math.round(part * BAR_CELLS);
   const bar = `[${'#'.repeat(full)}${'.'.repeat(BAR_CELLS - full)}]`;
   const percent = `${Math.floor(part * 100)}%`.padStart(4);

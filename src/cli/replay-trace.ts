@@ -1,4 +1,5 @@
 /** hmmlab replay: plays the page stream of a program on a CPU and devices. */
+import { setImmediate } from 'node:timers/promises';
 import { type CommandDef, defineCommand } from 'citty';
 import { type ReadTraceOptions, readTrace } from '../node/trace-input.ts';
 import type { PagesHeader } from '../workloads/formats/index.ts';
@@ -15,7 +16,7 @@ import { EXIT_DIFFERENT, EXIT_INTERRUPTED, EXIT_OK, UsageError } from './errors.
 import { parseEra } from './flags.ts';
 import { parseTraceFormat, wholeNumber } from './import.ts';
 import { print, printAll, printError } from './output.ts';
-import { ReadingBar, rateText } from './progress.ts';
+import { type Portion, portionRead, ReadingBar, rateText } from './progress.ts';
 import { ReplayRecording } from './replay-record.ts';
 import { replayText } from './replay-text.ts';
 import { parseBytes } from './sizes.ts';
@@ -23,6 +24,8 @@ import { parseBytes } from './sizes.ts';
 const DEVICES_MAX = 64;
 const BATCH_MAX = 4096;
 const PRESSURE_MAX = 10_000;
+/** How long a mix goes on before it looks whether it should. */
+const PAUSE_MS = 50;
 /** Of a page, where nothing else is said. */
 const PAGE_BYTES = 4096;
 
@@ -54,9 +57,9 @@ const args = {
     type: 'string',
     description: 'pages, lackey, champsim, cloudsuite or kfd; found out unless given',
   },
-  pages: { type: 'string', description: 'Of a mix: pages of the working set', default: '4096' },
-  accesses: { type: 'string', description: 'Of a mix: how many accesses', default: '1000000' },
-  seed: { type: 'string', description: 'Of a mix: where chance begins', default: '1' },
+  pages: { type: 'string', description: 'Of a mix: pages of the working set; 4096 unless given' },
+  accesses: { type: 'string', description: 'Of a mix: how many; 1000000 unless given' },
+  seed: { type: 'string', description: 'Of a mix: where chance begins; 1 unless given' },
   limit: { type: 'string', description: 'Stop after so many accesses' },
   record: { type: 'string', description: 'Write all events to this file; see explain, report' },
   json: { type: 'boolean', description: 'One JSON object instead of text' },
@@ -74,6 +77,7 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
     const mix = mixNamed(given.trace);
     const assign = given.assign ?? (mix === null ? 'phase:100000' : 'thread');
     ruleOf(assign, devices, PAGE_BYTES);
+    mustFit(mix, given);
     if (given.memory !== undefined && given.pressure !== undefined) {
       throw new UsageError('--pressure sets the memory of a device; it does not go with --memory');
     }
@@ -84,9 +88,8 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
     const recording = given.record === undefined ? null : new ReplayRecording(given.record);
     const interruption = new AbortController();
     const interrupt = (): void => interruption.abort();
-    // A mix is generated in one go, and a signal ends that at once.
-    if (mix === null) process.once('SIGINT', interrupt);
-    const reading: ReadTraceOptions = {
+    process.once('SIGINT', interrupt);
+    const reading: FeedOptions = {
       ...(format === undefined ? {} : { format }),
       signal: interruption.signal,
     };
@@ -126,7 +129,7 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
           header = found;
           play.begin(found?.pageSize ?? PAGE_BYTES);
         },
-        onProgress: (progress) => bar.update(progress),
+        onProgress: (portion) => bar.update(portion),
       });
       const player = play.end();
       bar.clear();
@@ -182,38 +185,78 @@ class LazyPlayer implements WorkloadSink {
 }
 
 /** Where accesses come from; may be asked twice, except for standard input. */
-type Feed = (sink: WorkloadSink, options: ReadTraceOptions) => Promise<void>;
+type Feed = (sink: WorkloadSink, options: FeedOptions) => Promise<void>;
+
+interface FeedOptions extends Omit<ReadTraceOptions, 'onProgress'> {
+  readonly onProgress?: (portion: Portion) => void;
+}
 
 function fromFile(path: string): Feed {
   let reads = 0;
-  return async (sink, options) => {
+  return async (sink, { onProgress, ...options }) => {
     reads++;
     if (path === '-' && reads > 1) {
       throw new UsageError(
         '--pressure: expected a file, which is read twice; found standard input',
       );
     }
-    await readTrace(path, sink, options);
+    await readTrace(path, sink, {
+      ...options,
+      onProgress: (progress) => onProgress?.(portionRead(progress)),
+    });
   };
 }
 
 interface MixFlags {
-  readonly pages: string;
-  readonly accesses: string;
-  readonly seed: string;
+  readonly pages?: string | undefined;
+  readonly accesses?: string | undefined;
+  readonly seed?: string | undefined;
+}
+
+const MIX_FLAGS = ['pages', 'accesses', 'seed'] as const;
+
+/** Refuses flags that would say nothing: those of mixes for a file, and of files for a mix. */
+function mustFit(
+  mix: Mix | null,
+  given: MixFlags & { readonly format?: string | undefined },
+): void {
+  if (mix !== null && given.format !== undefined) {
+    throw new UsageError('--format is of files; a mix has none');
+  }
+  const lost = mix === null && MIX_FLAGS.find((flag) => given[flag] !== undefined);
+  if (lost) {
+    const instead = lost === 'accesses' ? '; --limit stops a trace early' : '';
+    throw new UsageError(`--${lost} is of mixes; a trace has its own${instead}`);
+  }
 }
 
 function fromMix(mix: Mix, flags: MixFlags, devices: number): Feed {
   const options = {
     devices,
-    pages: wholeNumber('--pages', flags.pages, 16, 2 ** 24),
-    accesses: wholeNumber('--accesses', flags.accesses, 1, Number.MAX_SAFE_INTEGER),
-    seed: wholeNumber('--seed', flags.seed, 0, 2 ** 32 - 1),
+    pages: wholeNumber('--pages', flags.pages ?? '4096', 16, 2 ** 24),
+    accesses: wholeNumber('--accesses', flags.accesses ?? '1000000', 1, Number.MAX_SAFE_INTEGER),
+    seed: wholeNumber('--seed', flags.seed ?? '1', 0, 2 ** 32 - 1),
   };
-  return async (sink, { onStart }) => {
+  return async (sink, { onStart, onProgress, signal }) => {
     const about = { pageSize: PAGE_BYTES, source: 'mix', program: mix.about, filter: 0 };
     onStart?.('pages', about);
-    mix.generate(options, sink);
+    let accesses = 0;
+    const counted: WorkloadSink = {
+      accesses: (batch) => {
+        accesses += batch.count;
+        sink.accesses(batch);
+      },
+      mapping: (change) => sink.mapping(change),
+    };
+    let paused = performance.now();
+    for (const _ of mix.steps(options, counted)) {
+      if (performance.now() - paused < PAUSE_MS) continue;
+      onProgress?.({ done: accesses, total: options.accesses, accesses });
+      // For Ctrl-C.
+      await setImmediate();
+      signal?.throwIfAborted();
+      paused = performance.now();
+    }
   };
 }
 
@@ -252,7 +295,7 @@ async function pagesUnder(
   feed: Feed,
   percent: number,
   devices: number,
-  options: ReadTraceOptions,
+  options: FeedOptions,
 ): Promise<number> {
   const touched = new Set<number>();
   await feed(

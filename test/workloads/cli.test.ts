@@ -1,7 +1,7 @@
 // hmmlab import and hmmlab replay, as one types them.
 
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -167,6 +167,41 @@ describe('hmmlab replay', () => {
     const done = hmmlab([...args, '--memory', '128K', '--driver', 'dmirror']);
     expect(done).toMatchObject({ status: 0, stderr: '' });
     expect(done.stdout).toContain('3 x dmirror on v6.1, 128 KiB each; thread');
+  });
+
+  it.each([
+    [[TRACE, '--pages', '64'], '--pages is of mixes; a trace has its own'],
+    [[TRACE, '--accesses', '64'], '--limit stops a trace early'],
+    [[TRACE, '--seed', '1'], '--seed is of mixes'],
+    [['mix:gemm', '--format', 'pages'], '--format is of files'],
+  ])('refuses %j, which would say nothing', (args, message) => {
+    const refused = hmmlab(['replay', ...args, '--record', file('never.hmmrec', '')]);
+    expect(refused).toMatchObject({ status: 2, stdout: '' });
+    expect(refused.stderr).toContain(message);
+    expect(refused.stderr.trim().split('\n')).toHaveLength(1);
+  });
+
+  it('ends a mix in order when it is interrupted', async () => {
+    const main = join(ROOT, 'dist/cli/main.js');
+    const record = join(FOLDER, 'mix.hmmrec');
+    const args = ['replay', 'mix:hot-cold', '--accesses', '1000000000', '--pages', '256'];
+    const child = spawn(process.execPath, [
+      main,
+      ...args,
+      '--record',
+      record,
+      '--limit',
+      '900000000',
+    ]);
+    let stderr = '';
+    child.stderr.on('data', (data) => {
+      stderr += data;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    child.kill('SIGINT');
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    expect([code, stderr]).toEqual([130, 'hmmlab: interrupted\n']);
+    expect(existsSync(record)).toBe(false);
   });
 
   it('ends in order when it is interrupted', async () => {

@@ -1,12 +1,12 @@
 /** Mixes of dense linear algebra. */
 import { partOf, Stage } from './stage.ts';
-import type { Mix } from './types.ts';
+import type { MixSteps } from './types.ts';
 
 /** C = A * B in tiles of a page; each device computes its rows of C. */
-export const GEMM: Mix = {
+export const GEMM: MixSteps = {
   name: 'gemm',
   about: 'matrices in tiles of a page: each device computes its rows of C from A and all of B',
-  generate(options, sink) {
+  *steps(options, sink) {
     const stage = new Stage(options, sink);
     const side = Math.max(2, Math.floor(Math.sqrt(options.pages / 3)));
     const tiles = side * side;
@@ -28,6 +28,7 @@ export const GEMM: Mix = {
           stage.access(own.first + i, device + 1, true);
         }
       }
+      yield;
     }
     stage.end();
   },
@@ -36,11 +37,11 @@ export const GEMM: Mix = {
 const LAYERS = 24;
 
 /** Weights layer by layer, split among the devices; what each adds up goes to all for the next layer. */
-export const LLM: Mix = {
+export const LLM: MixSteps = {
   name: 'llm',
   about:
     'token after token sweeps the weights of 24 layers, split among devices that swap activations',
-  generate(options, sink) {
+  *steps(options, sink) {
     const stage = new Stage(options, sink);
     const layers = Math.min(LAYERS, Math.floor(options.pages / 4));
     const activationPages = Math.max(1, Math.floor(options.pages / 64));
@@ -69,6 +70,7 @@ export const LLM: Mix = {
           }
         }
       }
+      yield;
     }
     stage.end();
   },

@@ -2,9 +2,9 @@
 import { GEMM, LLM } from './dense.ts';
 import { BFS, EMBEDDING, POINTER_CHASE } from './irregular.ts';
 import { BROADCAST, HOT_COLD, PING_PONG, STENCIL, STREAMING } from './sharing.ts';
-import type { Mix } from './types.ts';
+import type { Mix, MixSteps } from './types.ts';
 
-export type { Mix, MixOptions } from './types.ts';
+export type { Mix, MixOptions, MixSteps } from './types.ts';
 
 export const MIXES: ReadonlyMap<string, Mix> = new Map(
   [
@@ -18,5 +18,15 @@ export const MIXES: ReadonlyMap<string, Mix> = new Map(
     EMBEDDING,
     GEMM,
     LLM,
-  ].map((mix) => [mix.name, mix]),
+  ].map((mix) => [mix.name, withGenerate(mix)]),
 );
+
+function withGenerate(mix: MixSteps): Mix {
+  return {
+    ...mix,
+    generate: (options, sink) => {
+      const steps = mix.steps(options, sink);
+      while (steps.next().done !== true);
+    },
+  };
+}

@@ -1,12 +1,12 @@
 /** Mixes whose next page depends on data. */
 import { type Area, partOf, Stage } from './stage.ts';
-import type { Mix } from './types.ts';
+import type { MixSteps } from './types.ts';
 
 /** A ring through all pages in random order, followed by each device in its turn. */
-export const POINTER_CHASE: Mix = {
+export const POINTER_CHASE: MixSteps = {
   name: 'pointer-chase',
   about: 'devices take turns following one ring that visits every page in random order',
-  generate(options, sink) {
+  *steps(options, sink) {
     const stage = new Stage(options, sink);
     const buffer = stage.map(options.pages);
     const next = ring(stage, buffer.pages);
@@ -20,6 +20,7 @@ export const POINTER_CHASE: Mix = {
         stage.access(buffer.first + at, device, false);
         at = next[at]!;
       }
+      yield;
     }
     stage.end();
   },
@@ -42,10 +43,10 @@ const NODES_A_PAGE = 64;
 const EDGES_A_NODE = 4;
 
 /** Breadth-first search of a random graph, level by level; each device has its share of the frontier. */
-export const BFS: Mix = {
+export const BFS: MixSteps = {
   name: 'bfs',
   about: 'breadth-first search of a random graph; each level is split among the devices',
-  generate(options, sink) {
+  *steps(options, sink) {
     const stage = new Stage(options, sink);
     // Edges lie in most of the pages, and what is known of the nodes in the others.
     const statePages = Math.max(1, Math.floor(options.pages / 5));
@@ -54,7 +55,10 @@ export const BFS: Mix = {
     const nodes = edges.pages * NODES_A_PAGE;
     const targets = new Uint32Array(nodes * EDGES_A_NODE);
     for (let i = 0; i < targets.length; i++) targets[i] = stage.below(nodes);
-    while (!stage.isOver) search(stage, edges, state, targets, nodes);
+    while (!stage.isOver) {
+      search(stage, edges, state, targets, nodes);
+      yield;
+    }
     stage.end();
   },
 };
@@ -86,10 +90,10 @@ function search(stage: Stage, edges: Area, state: Area, targets: Uint32Array, no
 }
 
 /** Rows of a table, looked up by a power law: few are wanted all the time, most hardly ever. */
-export const EMBEDDING: Mix = {
+export const EMBEDDING: MixSteps = {
   name: 'embedding',
   about: 'devices look up rows of a table, the k-th most wanted in proportion to 1/k',
-  generate(options, sink) {
+  *steps(options, sink) {
     const stage = new Stage(options, sink);
     const outputPages = Math.max(1, Math.floor(options.pages / 16));
     const table = stage.map(options.pages - outputPages);
@@ -106,6 +110,7 @@ export const EMBEDDING: Mix = {
       const own = partOf(output, device, stage.devices);
       const page = own.first + (Math.floor(query / stage.devices) % Math.max(1, own.pages));
       stage.access(page, device + 1, true);
+      yield;
     }
     stage.end();
   },

@@ -1,12 +1,12 @@
 /** Mixes about who shares what with whom. */
 import { type Area, partOf, Stage } from './stage.ts';
-import type { Mix } from './types.ts';
+import type { MixSteps } from './types.ts';
 
 /** Each device goes through its part again and again, reading one half of it and writing the other. */
-export const STREAMING: Mix = {
+export const STREAMING: MixSteps = {
   name: 'streaming',
   about: 'each device reads one half of its part in order, and writes the other',
-  generate(options, sink) {
+  *steps(options, sink) {
     const stage = new Stage(options, sink);
     const half = Math.floor(options.pages / 2);
     const input = stage.map(half);
@@ -20,16 +20,17 @@ export const STREAMING: Mix = {
           if (i < to.pages) stage.access(to.first + i, device + 1, true);
         }
       }
+      yield;
     }
     stage.end();
   },
 };
 
 /** The CPU fills a buffer, a device uses it up and answers in place, the CPU looks: then the next device. */
-export const PING_PONG: Mix = {
+export const PING_PONG: MixSteps = {
   name: 'ping-pong',
   about: 'the CPU writes all pages, a device reads and writes them, the CPU reads them, in turns',
-  generate(options, sink) {
+  *steps(options, sink) {
     const stage = new Stage(options, sink);
     const buffer = stage.map(options.pages);
     for (let turn = 0; !stage.isOver; turn++) {
@@ -40,16 +41,17 @@ export const PING_PONG: Mix = {
         stage.access(buffer.first + i, device, true);
       }
       sweep(stage, buffer, 0, false);
+      yield;
     }
     stage.end();
   },
 };
 
 /** What one writes all read: a candidate for copies everywhere. */
-export const BROADCAST: Mix = {
+export const BROADCAST: MixSteps = {
   name: 'broadcast',
   about: 'the CPU writes all pages once in a while, every device reads all of them',
-  generate(options, sink) {
+  *steps(options, sink) {
     const stage = new Stage(options, sink);
     const buffer = stage.map(options.pages);
     const rounds = 4;
@@ -58,33 +60,38 @@ export const BROADCAST: Mix = {
       for (let round = 0; round < rounds && !stage.isOver; round++) {
         for (let device = 1; device <= stage.devices; device++) sweep(stage, buffer, device, false);
       }
+      yield;
     }
     stage.end();
   },
 };
 
+/** Accesses between pauses. */
+const HOT_COLD_STEP = 4096;
+
 /** A tenth of the pages gets nine tenths of the accesses, from all sides. */
-export const HOT_COLD: Mix = {
+export const HOT_COLD: MixSteps = {
   name: 'hot-cold',
   about: 'nine of ten accesses go to a tenth of the pages; a quarter of all are stores',
-  generate(options, sink) {
+  *steps(options, sink) {
     const stage = new Stage(options, sink);
     const buffer = stage.map(options.pages);
     const hot = Math.max(1, Math.floor(buffer.pages / 10));
-    while (!stage.isOver) {
+    for (let i = 1; !stage.isOver; i++) {
       const isHot = stage.below(10) < 9;
       const page = isHot ? stage.below(hot) : hot + stage.below(buffer.pages - hot);
       stage.access(buffer.first + page, stage.below(stage.devices + 1), stage.below(4) === 0);
+      if (i % HOT_COLD_STEP === 0) yield;
     }
     stage.end();
   },
 };
 
 /** A grid in bands, one a device; each sweep reads the edge of the neighbours' bands. */
-export const STENCIL: Mix = {
+export const STENCIL: MixSteps = {
   name: 'stencil',
   about: 'each device updates its band of a grid and reads the edge pages of its neighbours',
-  generate(options, sink) {
+  *steps(options, sink) {
     const stage = new Stage(options, sink);
     const half = Math.floor(options.pages / 2);
     const grids = [stage.map(half), stage.map(options.pages - half)] as const;
@@ -94,6 +101,7 @@ export const STENCIL: Mix = {
       for (let device = 0; device < stage.devices && !stage.isOver; device++) {
         stencilBand(stage, from, to, device);
       }
+      yield;
     }
     stage.end();
   },

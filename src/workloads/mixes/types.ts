@@ -12,10 +12,19 @@ export interface MixOptions {
   readonly seed: number;
 }
 
-export interface Mix {
+/** What a mix is written as. */
+export interface MixSteps {
   readonly name: string;
   /** One line for people. */
   readonly about: string;
-  /** Announces its mappings, then makes its accesses. */
+  /**
+   * Announces its mappings, then makes its accesses, with a pause after each pass over its memory or less: for
+   * whoever has other things to do meanwhile.
+   */
+  steps(options: MixOptions, sink: WorkloadSink): Generator<void, void>;
+}
+
+export interface Mix extends MixSteps {
+  /** All steps at once. */
   generate(options: MixOptions, sink: WorkloadSink): void;
 }
