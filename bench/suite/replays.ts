@@ -2,9 +2,17 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { Player, parseRule } from '../../src/workloads/play/index.ts';
-import type { WorkloadSink } from '../../src/workloads/types.ts';
-import { expectEqual, interleave, rateOf } from '../harness/measure.ts';
+import { AccessWriter } from '../../src/workloads/access-writer.ts';
+import { type PlayDriver, Player, parseRule } from '../../src/workloads/play/index.ts';
+import type { AccessBatch, WorkloadSink } from '../../src/workloads/types.ts';
+import {
+  expectEqual,
+  interleave,
+  keep,
+  type Round,
+  rateOf,
+  scrambled,
+} from '../harness/measure.ts';
 import { ROOT } from '../harness/project.ts';
 import type { Measurement } from '../harness/types.ts';
 import { compactTrace, decode } from './trace-data.ts';
@@ -80,4 +88,95 @@ const OF_PROGRAMS: Measurement = {
   },
 };
 
-export const REPLAYS: readonly Measurement[] = [GENERATED, OF_PROGRAMS];
+const RESIDENT_ROWS = 1_000_000;
+/** First page of the mapping: any address will do. */
+const FIRST_PAGE = 0x1000_0000;
+
+interface ResidentCase {
+  readonly name: string;
+  readonly driver: PlayDriver;
+  /** 0 is the CPU, 1 the first device. */
+  readonly thread: number;
+  readonly pages: number;
+}
+
+const RESIDENT_CASES: readonly ResidentCase[] = [4096, 65_536].flatMap((pages) =>
+  (
+    [
+      ['CPU', 'dmirror', 0],
+      ['dmirror', 'dmirror', 1],
+      ['nouveau', 'nouveau', 1],
+    ] as const
+  ).map(([who, driver, thread]) => {
+    const order = pages === 4096 ? 'in order' : 'at random';
+    return { name: `rows replayed by ${who}, ${pages} pages ${order}`, driver, thread, pages };
+  }),
+);
+
+/** Rows of one agent over pages that are all where it needs them, a quarter of them stores. */
+function residentRows({ pages, thread }: ResidentCase): AccessBatch[] {
+  const batches: AccessBatch[] = [];
+  const writer = new AccessWriter({
+    accesses: ({ count, vpn, thread: threads, write, weight }) =>
+      batches.push({
+        count,
+        vpn: vpn.slice(),
+        thread: threads.slice(),
+        write: write.slice(),
+        weight: weight.slice(),
+      }),
+    mapping: () => {},
+  });
+  for (let i = 0; i < RESIDENT_ROWS; i++) {
+    const page = (pages === 4096 ? i : scrambled(i)) % pages;
+    writer.access(FIRST_PAGE + page, thread, i % 4 === 0);
+  }
+  writer.flush();
+  return batches;
+}
+
+/** A player whose agent has touched every page, by stores. */
+function warmPlayer({ driver, thread, pages }: ResidentCase): Player {
+  const player = new Player({ driver, devices: 1, rule: parseRule('thread', 1, 4096) });
+  const writer = new AccessWriter(player);
+  writer.mapping({ kind: 'map', start: FIRST_PAGE, pages });
+  for (let i = 0; i < pages; i++) writer.access(FIRST_PAGE + i, thread, true);
+  writer.flush();
+  return player;
+}
+
+const RESIDENT: Measurement = {
+  name: 'replay-resident',
+  section: '9',
+  figures: RESIDENT_CASES.map(({ name }) => ({
+    name,
+    unit: '/s',
+    better: 'more' as const,
+    targets: [],
+    note: 'each checked; all pages are resident, a quarter of the rows are stores',
+  })),
+  async run({ rounds }) {
+    const column = new Float64Array(4096);
+    const things: Record<string, Round> = {
+      columns: () =>
+        rateOf(RESIDENT_ROWS, () => {
+          for (let i = 0; i < RESIDENT_ROWS; i++) column[i & 4095] = i;
+          keep(column[17]!);
+        }),
+    };
+    for (const one of RESIDENT_CASES) {
+      const player = warmPlayer(one);
+      const batches = residentRows(one);
+      things[one.name] = () =>
+        rateOf(RESIDENT_ROWS, () => {
+          for (const batch of batches) player.accesses(batch);
+          expectEqual('loads that found something else', player.mismatches, 0);
+        });
+    }
+    const got = await interleave(Math.min(rounds, 7), things);
+    const yardstick = { name: '/s, numbers into a column', samples: got['columns'] ?? [] };
+    return RESIDENT_CASES.map(({ name }) => ({ name, samples: got[name]!, yardstick }));
+  },
+};
+
+export const REPLAYS: readonly Measurement[] = [GENERATED, OF_PROGRAMS, RESIDENT];

@@ -46,8 +46,8 @@ export class Kernel {
   /** Migrations by page that somebody listens to, by their `src` array. */
   readonly deviceMigrations: WeakMap<Uint32Array, MigrateInfo>;
   /**
-   * Kept for V8 alone: where a full garbage collection finds no object of a kind, it throws away the code that
-   * was compiled for the kind, here most of what a fault runs through.
+   * Kept for V8 alone: where a full garbage collection finds no object of a kind, it throws away the code
+   * that was compiled for the kind, here most of what a fault runs through.
    */
   lastMigration: MigrateVma | null = null;
 

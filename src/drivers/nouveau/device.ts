@@ -20,11 +20,10 @@ import type { Process } from '../../core/process.ts';
 import { type MaybeTask, settle, type Task } from '../../core/sched/task.ts';
 import type { StateHash } from '../../core/state-hash.ts';
 import { MiB, type Page, type Va } from '../../core/units.ts';
-import { BusMaster } from '../../hw/bus.ts';
-import { CopyEngine } from '../../hw/copy-engine.ts';
-import { type DeviceTime, deviceTime } from '../../hw/device-time.ts';
+import type { CopyEngine } from '../../hw/copy-engine.ts';
+import type { DeviceTime } from '../../hw/device-time.ts';
 import { Failures } from '../../hw/failures.ts';
-import { Gpu } from '../../hw/gpu.ts';
+import type { Gpu } from '../../hw/gpu.ts';
 import {
   GPU_PTE_ATOMIC,
   GPU_PTE_VALID,
@@ -32,16 +31,16 @@ import {
   type GpuPte,
 } from '../../hw/gpu-page-table.ts';
 import type { NouveauDefect } from './defects.ts';
-import { Dmem } from './dmem.ts';
+import type { Dmem } from './dmem.ts';
 import { DmaMappings } from './failures.ts';
 import { NouveauFile } from './file.ts';
 import type { HomeParts } from './migrate.ts';
-import { Remains } from './remains.ts';
-import { type NouveauRules, rulesOf } from './rules.ts';
+import { Parts } from './parts.ts';
+import type { Remains } from './remains.ts';
+import type { NouveauRules } from './rules.ts';
 import { type StaleMapping, staleMappings } from './stale.ts';
-import { type Channel, Svm } from './svm.ts';
+import type { Channel, Svm } from './svm.ts';
 import type { Svmm } from './svmm.ts';
-import { Users } from './users.ts';
 
 export interface NouveauOptions {
   /** For people; by default nouveau0, nouveau1, … in the order of attaching. */
@@ -456,47 +455,5 @@ export class Nouveau implements Driver, Owner {
     if (dmem !== null) yield* dmem.fini();
     this.#made.dmem = null;
     return 0;
-  }
-}
-
-/** What a GPU has once it is in a machine. */
-class Parts {
-  readonly machine: Machine;
-  readonly rules: NouveauRules;
-  readonly gpu: Gpu;
-  readonly engine: CopyEngine;
-  readonly time: DeviceTime | null;
-  /** Binds and CPU faults that run. */
-  readonly users: Users;
-  readonly svm: Svm | null;
-  readonly remains: Remains | null;
-  readonly home: HomeParts;
-  dmem: Dmem | null;
-
-  constructor(device: Nouveau, machine: Machine, options: NouveauOptions) {
-    const { kernel } = machine;
-    this.machine = machine;
-    this.rules = rulesOf(kernel.era);
-    const bus = new BusMaster(kernel, device, {
-      answers: (page) => device.dmem?.inVram(page) ?? false,
-    });
-    const { copyLatencyNs: latencyNs = 0, faultEntries = 64 } = options;
-    this.time = deviceTime(kernel, device.name, 'nouveau');
-    const { time } = this;
-    const engineName = `${device.name} copy engine`;
-    this.engine = new CopyEngine(kernel, bus, { name: engineName, latencyNs, time });
-    this.gpu = new Gpu(kernel, {
-      name: device.name,
-      bus,
-      time,
-      faultEntries,
-      onInterrupt: () => device.svm?.interrupt(),
-    });
-    this.users = new Users(machine.scheduler, device.name);
-    this.svm = options.svm === false ? null : new Svm(device, kernel);
-    this.remains = device.defects.has('unseen_copy_errors') ? new Remains(kernel) : null;
-    const { engine, rules, remains } = this;
-    this.home = { device, kernel, engine, rules, remains };
-    this.dmem = options.dmem === false ? null : new Dmem(device, kernel);
   }
 }

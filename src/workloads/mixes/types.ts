@@ -18,8 +18,8 @@ export interface MixSteps {
   /** One line for people. */
   readonly about: string;
   /**
-   * Announces its mappings, then makes its accesses, with a pause after each pass over its memory or less: for
-   * whoever has other things to do meanwhile.
+   * Announces its mappings, then makes its accesses, with a pause after each pass over its memory or less:
+   * for whoever has other things to do meanwhile.
    */
   steps(options: MixOptions, sink: WorkloadSink): Generator<void, void>;
 }
