@@ -8,6 +8,7 @@ import type { MigrateInfo, TrespassInfo } from './events/types.ts';
 import type { FaultPlan } from './fault-plan.ts';
 import { Frames } from './memory/frames.ts';
 import { Pages } from './memory/pages.ts';
+import { WordPool } from './memory/word-pool.ts';
 import type { MemoryWatch } from './memory-watch.ts';
 import type { MigrateVma } from './migrate/migrate-vma.ts';
 import { Mappings } from './mm/mapping.ts';
@@ -36,6 +37,8 @@ export class Kernel {
   readonly frames: Frames;
   readonly pages: Pages;
   readonly mappings: Mappings;
+  /** For calls that need arrays of words. */
+  readonly words: WordPool = new WordPool();
   /** Address spaces that are alive. */
   readonly mms: Set<Mm>;
   readonly pagemaps: DevPagemap[];

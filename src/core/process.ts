@@ -7,7 +7,7 @@
 import type { OpenFile } from './driver.ts';
 import { errnoName } from './errno.ts';
 import { SimError } from './errors.ts';
-import { userCall } from './events/call.ts';
+import { isNoticed, userCall } from './events/call.ts';
 import type { Machine } from './machine.ts';
 import { userFault } from './mm/fault.ts';
 import type { Signal } from './mm/fault-flags.ts';
@@ -290,6 +290,7 @@ export class Process {
   /** A system call of this process, for those who listen. */
   #told(name: string, va: Va, bytes: number, task: Task<number>): Task<number> {
     const { mm } = this;
+    if (!isNoticed(mm.kernel)) return task;
     const call = { actor: `process ${this.pid}`, name, mm, start: va, end: va + bytes };
     return userCall(mm.kernel, call, task);
   }

@@ -158,12 +158,12 @@ const cpuReadOperation: Operation = operation({
   args: [bufferArg(), offsetArg(), pagesArg()],
   *run(ctx, [id, offset, pages]) {
     const proc = ctx.current.process;
-    const data: (number | string)[] = [];
+    const data = new Array<number | string>(pages);
     const start = ctx.address(id, offset);
     for (let i = 0; i < pages; i++) {
       const step = proc.loadStep(start + i * proc.mm.pageSize);
       const value = typeof step === 'object' ? yield* step : step;
-      data.push(value >= 0 ? value : ACCESS_NAMES.get(value)!);
+      data[i] = value >= 0 ? value : ACCESS_NAMES.get(value)!;
     }
     return { data };
   },
@@ -175,12 +175,12 @@ const cpuWriteOperation: Operation = operation({
   args: [bufferArg(), offsetArg(), pagesArg(), valueArg()],
   *run(ctx, [id, offset, pages, base]) {
     const proc = ctx.current.process;
-    const data: string[] = [];
+    const data = new Array<string>(pages);
     const start = ctx.address(id, offset);
     for (let i = 0; i < pages; i++) {
       const step = proc.storeStep(start + i * proc.mm.pageSize, (base + i) >>> 0);
       const result = typeof step === 'object' ? yield* step : step;
-      data.push(result >= 0 ? 'ok' : ACCESS_NAMES.get(result)!);
+      data[i] = result >= 0 ? 'ok' : ACCESS_NAMES.get(result)!;
     }
     return { data };
   },

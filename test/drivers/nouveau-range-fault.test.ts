@@ -18,7 +18,7 @@ import {
   hmmRangeFault,
 } from '../../src/core/hmm/range-fault.ts';
 import { PTE_DEVICE_EXCLUSIVE, PTE_PRESENT, PTE_WRITE } from '../../src/core/mm/pte.ts';
-import { Delay, type Task } from '../../src/core/sched/task.ts';
+import { Delay, settle, type Task } from '../../src/core/sched/task.ts';
 import { MiB, PAGE_SIZE } from '../../src/core/units.ts';
 import { GPU_PTE_VRAM } from '../../src/hw/gpu-page-table.ts';
 import { access } from './nouveau-faults.ts';
@@ -134,7 +134,7 @@ describe('8.7 the range fault', () => {
     const readBegin = notifiers.readBegin.bind(notifiers);
     // Each time the answer is overtaken before it comes.
     notifiers.readBegin = function* (notifier) {
-      const seq = yield* readBegin(notifier);
+      const seq = yield* settle(readBegin(notifier));
       notifier.invalidateSeq += 2;
       return seq;
     };
@@ -151,7 +151,7 @@ describe('8.7 the range fault', () => {
     const readBegin = notifiers.readBegin.bind(notifiers);
     let rounds = 0;
     notifiers.readBegin = function* (notifier) {
-      const seq = yield* readBegin(notifier);
+      const seq = yield* settle(readBegin(notifier));
       if (++rounds < 5) notifier.invalidateSeq += 2;
       return seq;
     };

@@ -39,6 +39,11 @@ function* tell<T>(
   return value;
 }
 
+/** Does anybody notice that a call is made: is it told, or does it take time? */
+export function isNoticed(kernel: Kernel): boolean {
+  return kernel.events.listening || kernel.timing !== null;
+}
+
 /** A call from user space, as of `toldCall`: the way into the kernel and back takes its time. */
 export function userCall(kernel: Kernel, info: CallInfo, task: Task<number>): Task<number>;
 export function userCall<T>(

@@ -14,7 +14,7 @@ import { invariant } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Mm } from '../mm/mm.ts';
 import type { Owner } from '../pagemap/pagemap.ts';
-import { type MaybeTask, PREEMPT, type Task } from '../sched/task.ts';
+import { type MaybeTask, PREEMPT, settle, type Task } from '../sched/task.ts';
 import { WaitQueue } from '../sched/wait-queue.ts';
 import { TASK_SIZE, type Va } from '../units.ts';
 import { MmuNotifiers } from './mmu-notifier.ts';
@@ -134,22 +134,32 @@ export class NotifierSubscriptions {
   }
 
   /** mmu_interval_notifier_remove: no callback runs for it once this is over. */
-  *remove(notifier: IntervalNotifier): Task<void> {
-    if (!this.isInvalidating) {
-      const at = this.#intervals.indexOf(notifier);
-      if (at >= 0) this.#intervals.splice(at, 1);
-      return;
-    }
+  remove(notifier: IntervalNotifier): MaybeTask<undefined> {
+    if (this.isInvalidating) return this.#removeLater(notifier);
+    this.#take(notifier);
+    return undefined;
+  }
+
+  *#removeLater(notifier: IntervalNotifier): Task<undefined> {
     const pending = this.#deferred.findIndex(
       (entry) => entry.insert && entry.notifier === notifier,
     );
     if (pending >= 0) {
       this.#deferred.splice(pending, 1);
-      return;
+      return undefined;
     }
     this.#deferred.push({ notifier, insert: false });
     const seq = this.invalidateSeq;
     while (this.invalidateSeq === seq) yield this.#waiters;
+    return undefined;
+  }
+
+  #take(notifier: IntervalNotifier): void {
+    const at = this.#intervals.indexOf(notifier);
+    if (at < 0) return;
+    // Mostly the last one that came: a snapshot's.
+    if (at === this.#intervals.length - 1) this.#intervals.pop();
+    else this.#intervals.splice(at, 1);
   }
 
   /**
@@ -186,7 +196,16 @@ export class NotifierSubscriptions {
     if (this.#kernel.events.listening) this.#kernel.events.invalidateEnd(range);
   }
 
-  *readBegin(notifier: IntervalNotifier): Task<number> {
+  /** The sequence at once where nothing makes it wait. */
+  readBegin(notifier: IntervalNotifier): MaybeTask<number> {
+    const seq = notifier.invalidateSeq;
+    if (this.#kernel.scheduler.preempts || seq === this.invalidateSeq) {
+      return this.#readBeginTask(notifier);
+    }
+    return seq;
+  }
+
+  *#readBeginTask(notifier: IntervalNotifier): Task<number> {
     const { scheduler } = this.#kernel;
     if (scheduler.preempts && scheduler.overtaken('read begin', 0)) yield PREEMPT;
     const seq = notifier.invalidateSeq;
@@ -244,12 +263,10 @@ export class NotifierSubscriptions {
   }
 
   #applyDeferred(): void {
+    if (this.#deferred.length === 0) return;
     for (const { notifier, insert } of this.#deferred.splice(0)) {
       if (insert) this.#intervals.push(notifier);
-      else {
-        const at = this.#intervals.indexOf(notifier);
-        if (at >= 0) this.#intervals.splice(at, 1);
-      }
+      else this.#take(notifier);
     }
   }
 }
@@ -267,7 +284,12 @@ export function mmuIntervalNotifierInsert(
   return mm.notifiers.insert(mm, start, end, ops);
 }
 
-export function mmuIntervalNotifierRemove(notifier: IntervalNotifier): Task<void> {
+export function mmuIntervalNotifierRemove(notifier: IntervalNotifier): Task<undefined> {
+  return settle(notifier.mm.notifiers.remove(notifier));
+}
+
+/** The same for paths where speed counts: done at once where no invalidation is running. */
+export function mmuIntervalNotifierRemoveStep(notifier: IntervalNotifier): MaybeTask<undefined> {
   return notifier.mm.notifiers.remove(notifier);
 }
 
@@ -278,6 +300,11 @@ export function mmuIntervalSetSeq(notifier: IntervalNotifier, seq: number): void
 
 /** Waits while an invalidation of the interval is running; returns the sequence to check later. */
 export function mmuIntervalReadBegin(notifier: IntervalNotifier): Task<number> {
+  return settle(notifier.mm.notifiers.readBegin(notifier));
+}
+
+/** The same for paths where speed counts: the sequence at once where nothing makes it wait. */
+export function mmuIntervalReadBeginStep(notifier: IntervalNotifier): MaybeTask<number> {
   return notifier.mm.notifiers.readBegin(notifier);
 }
 

@@ -8,7 +8,11 @@ import type { Owner } from '../pagemap/pagemap.ts';
 import type { Mutex } from '../sched/locks.ts';
 import type { Task } from '../sched/task.ts';
 import type { Va } from '../units.ts';
-import { type IntervalNotifier, mmuIntervalReadBegin, mmuIntervalReadRetry } from './notifier.ts';
+import {
+  type IntervalNotifier,
+  mmuIntervalReadBeginStep,
+  mmuIntervalReadRetry,
+} from './notifier.ts';
 import { hmmRangeFaultStep } from './range-fault.ts';
 
 /** HMM_RANGE_DEFAULT_TIMEOUT. */
@@ -56,7 +60,8 @@ export function* hmmPopulate(
     const spentNs = scheduler.nowNs - startNs + retries * RETRY_NS;
     const goesOn = mayTry === undefined ? spentNs <= TIMEOUT_NS : yield* mayTry();
     if (!goesOn) return -EBUSY;
-    const notifierSeq = yield* mmuIntervalReadBegin(notifier);
+    const begun = mmuIntervalReadBeginStep(notifier);
+    const notifierSeq = typeof begun === 'object' ? yield* begun : begun;
     if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
     let result: number;
     try {

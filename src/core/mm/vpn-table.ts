@@ -4,6 +4,7 @@
  * Blocks of 512 entries lie under their number, so that neighbours share a look-up and gaps cost
  * nothing. The blocks used last are found without one.
  */
+import { WordPool } from '../memory/word-pool.ts';
 import type { Vpn } from '../units.ts';
 
 const BLOCK_ENTRIES = 512;
@@ -27,6 +28,12 @@ export class VpnTable {
   #recent: Block[] = [NONE];
   #mask = 0;
   #size = 0;
+  readonly #pool: WordPool;
+
+  /** @param pool where blocks come from and go to */
+  constructor(pool: WordPool = new WordPool()) {
+    this.#pool = pool;
+  }
 
   /** Entries that are there. */
   get size(): number {
@@ -86,6 +93,8 @@ export class VpnTable {
   }
 
   clear(): void {
+    if (this.#blocks.size === 0) return;
+    for (const { words } of this.#blocks.values()) this.#pool.give(words);
     this.#blocks.clear();
     this.#recent = [NONE];
     this.#mask = 0;
@@ -116,7 +125,7 @@ export class VpnTable {
   }
 
   #add(number: number): Block {
-    const block: Block = { number, words: new Uint32Array(BLOCK_ENTRIES), used: 0 };
+    const block: Block = { number, words: this.#pool.take(BLOCK_ENTRIES), used: 0 };
     this.#blocks.set(number, block);
     const known = this.#recent.length;
     if (this.#blocks.size > known && known < RECENT_BLOCKS_MAX) {
@@ -143,6 +152,7 @@ export class VpnTable {
     if (block.used > 0) return;
     // Whoever unmaps a range may be done with it; single entries that go come back soon.
     this.#blocks.delete(number);
+    this.#pool.give(block.words);
     if (this.#recent[number & this.#mask] === block) this.#recent[number & this.#mask] = NONE;
   }
 }

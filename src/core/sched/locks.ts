@@ -16,19 +16,13 @@ import { WaitQueue } from './wait-queue.ts';
 export class Mutex {
   readonly name: string;
   readonly #scheduler: Scheduler;
-  readonly #waiters: WaitQueue;
+  /** Most mutexes are never waited for. */
+  #waiters: WaitQueue | null = null;
   #holder: Thread | null = null;
 
   constructor(scheduler: Scheduler, name: string) {
     this.name = name;
     this.#scheduler = scheduler;
-    this.#waiters = new WaitQueue(
-      scheduler,
-      () => `mutex ${name}`,
-      () => (this.#holder === null ? [] : [this.#holder]),
-      'lock',
-      name,
-    );
     scheduler.locks?.push(this);
   }
 
@@ -42,7 +36,7 @@ export class Mutex {
 
   /** Who waits for it, the longest first. */
   get waiting(): readonly Thread[] {
-    return this.#waiters.sleepers;
+    return this.#waiters?.sleepers ?? [];
   }
 
   tryLock(): boolean {
@@ -59,7 +53,7 @@ export class Mutex {
       scheduler.lockOrder?.wanted(scheduler.current, this.name);
     }
     // Who is woken holds the mutex already: see `unlock`.
-    if (!this.#take()) yield this.#waiters;
+    if (!this.#take()) yield this.#waitersOf();
     scheduler.lockOrder?.taken(scheduler.current, this.name);
     return undefined;
   }
@@ -69,7 +63,18 @@ export class Mutex {
     if (this.#holder === null)
       throw new SimError('lock-misuse', `mutex ${this.name} is not locked`);
     this.#scheduler.lockOrder?.released(this.#holder, this.name);
-    this.#holder = this.#waiters.wakeOne();
+    this.#holder = this.#waiters === null ? null : this.#waiters.wakeOne();
+  }
+
+  #waitersOf(): WaitQueue {
+    this.#waiters ??= new WaitQueue(
+      this.#scheduler,
+      () => `mutex ${this.name}`,
+      () => (this.#holder === null ? [] : [this.#holder]),
+      'lock',
+      this.name,
+    );
+    return this.#waiters;
   }
 
   #take(): boolean {

@@ -30,7 +30,8 @@ export function* deviceFault(file: DmirrorFile, start: Va, end: Va, write: boole
 function* faultInBatches(file: DmirrorFile, start: Va, end: Va, write: boolean): Task<number> {
   const { notifier, device } = file;
   const step = BATCH_PAGES * file.mm.pageSize;
-  const hmmPfns = new Uint32Array(BATCH_PAGES);
+  const { words } = file.mm.kernel;
+  const hmmPfns = words.take(BATCH_PAGES);
   const request = HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0);
   for (let from = start; from < end; from += step) {
     const until = Math.min(from + step, end);
@@ -40,9 +41,12 @@ function* faultInBatches(file: DmirrorFile, start: Va, end: Va, write: boolean):
     const populated = yield* hmmPopulate(range, () => {
       mapped = mapPages(file, from, until, hmmPfns, write);
     });
-    if (populated !== 0) return populated;
-    if (mapped !== 0) return mapped;
+    const result = populated !== 0 ? populated : mapped;
+    if (result === 0) continue;
+    words.give(hmmPfns);
+    return result;
   }
+  words.give(hmmPfns);
   return 0;
 }
 

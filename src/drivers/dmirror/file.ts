@@ -2,7 +2,7 @@
 import type { OpenFile } from '../../core/driver.ts';
 import { EINVAL, ENOMEM, EPERM, errnoName } from '../../core/errno.ts';
 import { SimError } from '../../core/errors.ts';
-import { userCall } from '../../core/events/call.ts';
+import { isNoticed, userCall } from '../../core/events/call.ts';
 import {
   type IntervalNotifier,
   type IntervalNotifierOps,
@@ -62,7 +62,7 @@ export class DmirrorFile implements OpenFile {
   readonly mm: Mm;
   /** What the device pages it migrates carry as driver data. */
   readonly id: number;
-  readonly pageTable: MirrorPageTable = new MirrorPageTable();
+  readonly pageTable: MirrorPageTable;
   /** Protects the page table. */
   readonly mutex: Mutex;
   readonly notifier: IntervalNotifier;
@@ -74,6 +74,7 @@ export class DmirrorFile implements OpenFile {
     this.process = proc;
     this.mm = proc.mm;
     this.id = id;
+    this.pageTable = new MirrorPageTable(device.kernel.words);
     this.mutex = new Mutex(device.kernel.scheduler, `mutex of ${device.name} file ${id}`);
     const ops: IntervalNotifierOps = {
       name: device.name,
@@ -264,6 +265,7 @@ export class DmirrorFile implements OpenFile {
   /** An ioctl, for those who listen. */
   #told<R extends DmirrorResult>(name: string, va: Va, npages: number, task: Task<R>): Task<R> {
     const { device, mm } = this;
+    if (!isNoticed(device.kernel)) return task;
     const end = va + npages * mm.pageSize;
     const call = { actor: device.name, name, mm, start: va, end };
     return userCall(device.kernel, call, task, ({ ret }) => ret);

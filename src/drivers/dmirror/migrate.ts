@@ -116,8 +116,9 @@ function* inBatches(
   const { selection } = mm.kernel.era;
   // In v5.7 an owner excludes pages of RAM, so who wants those names none.
   const owned = selection !== 'src-owner' || (flags & MIGRATE_VMA_SELECT_SYSTEM) === 0;
-  const src = new Uint32Array(BATCH_PAGES);
-  const dst = new Uint32Array(BATCH_PAGES);
+  const { words } = mm.kernel;
+  const src = words.take(BATCH_PAGES);
+  const dst = words.take(BATCH_PAGES);
   if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
   try {
     let next = start;
@@ -145,6 +146,8 @@ function* inBatches(
     return 0;
   } finally {
     mm.mmapLock.unlockRead();
+    words.give(src);
+    words.give(dst);
   }
 }
 

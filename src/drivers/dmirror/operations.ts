@@ -49,8 +49,8 @@ function withData(result: DmirrorData): Result {
 
 /** As a plain array; spread, a typed array costs a step of an iterator for each number. */
 function listOf(numbers: Uint32Array | Uint8Array): number[] {
-  const list: number[] = [];
-  for (let i = 0; i < numbers.length; i++) list.push(numbers[i]!);
+  const list = new Array<number>(numbers.length);
+  for (let i = 0; i < numbers.length; i++) list[i] = numbers[i]!;
   return list;
 }
 

@@ -1,4 +1,5 @@
 /** The page table of a mirror: what the device believes is mapped where. */
+import type { WordPool } from '../../core/memory/word-pool.ts';
 import { VpnTable } from '../../core/mm/vpn-table.ts';
 import type { StateHash } from '../../core/state-hash.ts';
 import type { Page, Vpn } from '../../core/units.ts';
@@ -29,7 +30,12 @@ const TAGS = 4;
  */
 export class MirrorPageTable {
   /** The page times 4 plus the tag. A read-only zero page is 0. */
-  readonly #entries: VpnTable = new VpnTable();
+  readonly #entries: VpnTable;
+
+  /** @param pool where its arrays come from and go to */
+  constructor(pool: WordPool) {
+    this.#entries = new VpnTable(pool);
+  }
 
   get size(): number {
     return this.#entries.size;

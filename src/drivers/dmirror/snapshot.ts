@@ -4,7 +4,7 @@ import {
   type IntervalNotifier,
   type IntervalNotifierOps,
   mmuIntervalNotifierInsert,
-  mmuIntervalNotifierRemove,
+  mmuIntervalNotifierRemoveStep,
   mmuIntervalSetSeq,
   type NotifierRange,
 } from '../../core/hmm/notifier.ts';
@@ -40,12 +40,9 @@ export function* snapshotPages(
 ): Task<number> {
   const { mm } = file;
   if (!mm.alive) return -EINVAL;
-  const pfns = new Uint32Array(BATCH_PAGES);
   for (let done = 0; done < npages; done += BATCH_PAGES) {
     const count = Math.min(BATCH_PAGES, npages - done);
-    const start = va + done * mm.pageSize;
-    const batch = perms.subarray(done, done + count);
-    const result = yield* snapshotBatch(file, start, start + count * mm.pageSize, pfns, batch);
+    const result = yield* snapshotBatch(file, va + done * mm.pageSize, count, perms, done);
     if (result !== 0) return result;
   }
   return 0;
@@ -55,21 +52,25 @@ export function* snapshotPages(
 function* snapshotBatch(
   file: DmirrorFile,
   start: Va,
-  end: Va,
-  pfns: Uint32Array,
+  count: number,
   perms: Uint8Array,
+  done: number,
 ): Task<number> {
-  const notifier = mmuIntervalNotifierInsert(file.mm, watcherOf(file), start, end);
+  const { mm, device: owner, mutex: lock } = file;
+  const end = start + count * mm.pageSize;
+  const notifier = mmuIntervalNotifierInsert(mm, watcherOf(file), start, end);
   if (typeof notifier === 'number') return notifier;
-  pfns.fill(0);
+  const { words } = mm.kernel;
+  const hmmPfns = words.take(count);
   try {
-    const { device: owner, mutex: lock } = file;
-    const range = { notifier, start, end, request: 0, owner, lock, hmmPfns: pfns };
+    const range = { notifier, start, end, request: 0, owner, lock, hmmPfns };
     return yield* hmmPopulate(range, () => {
-      for (let i = 0; i < perms.length; i++) perms[i] = permOf(file, pfns[i]!);
+      for (let i = 0; i < count; i++) perms[done + i] = permOf(file, hmmPfns[i]!);
     });
   } finally {
-    yield* mmuIntervalNotifierRemove(notifier);
+    words.give(hmmPfns);
+    const removing = mmuIntervalNotifierRemoveStep(notifier);
+    if (removing !== undefined) yield* removing;
   }
 }
 

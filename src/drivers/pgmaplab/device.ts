@@ -45,11 +45,14 @@ export class Pgmaplab implements Driver {
   readonly labs: Lab[] = [];
   /** Owners 0 to 2 own labs; owner 3 owns nothing. */
   readonly owners: readonly Owner[];
+  /** Those that own labs, each once. */
+  readonly labOwners: readonly Owner[];
   #machine: Machine | null = null;
   readonly #files: Set<LabFile> = new Set();
 
   constructor() {
     this.owners = Array.from({ length: OWNER_COUNT }, (_, i) => ({ name: `lab owner ${i}` }));
+    this.labOwners = [...new Set(OWNER_OF_LAB)].map((owner) => this.owners[owner]!);
   }
 
   get machine(): Machine {
@@ -97,6 +100,8 @@ export class Pgmaplab implements Driver {
   /** The lab a page belongs to, or null. */
   labOf(page: Page): Lab | null {
     const pagemap = this.kernel.pages.pagemapOf(page);
+    // Of no lab is a page of RAM, as most are.
+    if (pagemap === null) return null;
     return this.labs.find((lab) => lab.pagemap === pagemap) ?? null;
   }
 
@@ -117,13 +122,15 @@ export class Pgmaplab implements Driver {
     const { kernel } = this;
     if (!kernel.era.migrateDeviceRange) return { ret: -ENOSYS, pages: 0 };
     if (lab.pagemap.pagesInUse === 0) return { ret: 0, pages: 0 };
-    const src = new Uint32Array(LAB_PAGES);
-    const dst = new Uint32Array(LAB_PAGES);
+    const src = kernel.words.take(LAB_PAGES);
+    const dst = kernel.words.take(LAB_PAGES);
     yield* migrateDeviceRange(kernel, src, lab.pagemap.firstPage, LAB_PAGES);
     giveDestinations(kernel, src, dst, LAB_PAGES, 'ram', NOTHING_SKIPPED);
     yield* migrateDevicePages(kernel, src, dst, LAB_PAGES);
     const pages = countMovedPages(src, LAB_PAGES);
     migrateDeviceFinalize(kernel, src, dst, LAB_PAGES);
+    kernel.words.give(src);
+    kernel.words.give(dst);
     return { ret: 0, pages };
   }
 

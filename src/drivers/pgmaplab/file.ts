@@ -2,18 +2,19 @@
 import type { OpenFile } from '../../core/driver.ts';
 import { E2BIG, EBUSY, EINVAL, errnoName } from '../../core/errno.ts';
 import { SimError } from '../../core/errors.ts';
-import { userCall } from '../../core/events/call.ts';
+import { isNoticed, userCall } from '../../core/events/call.ts';
 import {
   type IntervalNotifier,
   mmuIntervalNotifierInsert,
   mmuIntervalNotifierRemove,
-  mmuIntervalReadBegin,
+  mmuIntervalReadBeginStep,
   mmuIntervalSetSeq,
 } from '../../core/hmm/notifier.ts';
 import {
   HMM_PFN_ERROR,
   HMM_PFN_VALID,
   HMM_PFN_WRITE,
+  type HmmRange,
   hmmPfnPage,
   hmmRangeFaultStep,
 } from '../../core/hmm/range-fault.ts';
@@ -23,9 +24,9 @@ import {
   MIGRATE_PFN_WRITE,
   MigrateVma,
   migratePfnPage,
-  migrateVmaFinalizeTask,
-  migrateVmaPages,
-  migrateVmaSetup,
+  migrateVmaFinalizeStep,
+  migrateVmaPagesStep,
+  migrateVmaSetupStep,
 } from '../../core/migrate/index.ts';
 import {
   FOLL_GET,
@@ -37,7 +38,7 @@ import {
 import type { Mm } from '../../core/mm/mm.ts';
 import type { Owner } from '../../core/pagemap/pagemap.ts';
 import type { Process } from '../../core/process.ts';
-import type { Task } from '../../core/sched/task.ts';
+import { type MaybeTask, settle, type Task } from '../../core/sched/task.ts';
 import { NO_PAGE, type Page, type Va } from '../../core/units.ts';
 import type { Pgmaplab } from './device.ts';
 import { giveDestinations } from './give.ts';
@@ -158,8 +159,8 @@ export class LabFile implements OpenFile {
     if (refused !== 0) return { ret: refused, cpages: 0, setup: [], pages: [] };
     const { mm } = this;
     const { kernel } = mm;
-    const src = new Uint32Array(npages + 1);
-    const dst = new Uint32Array(npages + 1);
+    const src = kernel.words.take(npages + 1);
+    const dst = kernel.words.take(npages + 1);
     if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
     try {
       const args = new MigrateVma({
@@ -172,17 +173,22 @@ export class LabFile implements OpenFile {
         flags: options.flags,
         cause: 'driver',
       });
-      const ret = yield* migrateVmaSetup(args);
+      const begun = migrateVmaSetupStep(args);
+      const ret = typeof begun === 'object' ? yield* begun : begun;
       if (ret !== 0) return { ret, cpages: 0, setup: [], pages: [] };
       const { cpages } = args;
       const setup = this.#words(src, npages);
       giveDestinations(kernel, src, dst, npages, to, options.skip ?? NOTHING_SKIPPED);
-      yield* migrateVmaPages(args);
+      const moved = migrateVmaPagesStep(args);
+      if (moved !== undefined) yield* moved;
       const pages = this.#words(src, npages);
-      yield* migrateVmaFinalizeTask(args);
+      const done = migrateVmaFinalizeStep(args);
+      if (done !== undefined) yield* done;
       return { ret, cpages, setup, pages };
     } finally {
       mm.mmapLock.unlockRead();
+      kernel.words.give(src);
+      kernel.words.give(dst);
     }
   }
 
@@ -194,20 +200,24 @@ export class LabFile implements OpenFile {
   *whereTask(start: Va, npages: number): Task<LabWhereResult> {
     const refused = this.#refuse(npages);
     if (refused !== 0) return { ret: refused, places: [] };
-    const owners = [...new Set(this.driver.labs.map((lab) => lab.owner))];
+    const owners = this.driver.labOwners;
     const { pageSize, kernel } = this.mm;
     // Other threads may change what is between two pages only where there is a search for races.
     const step = kernel.scheduler.preempts ? 1 : npages;
-    const places: LabPlace[] = [];
+    const places = new Array<LabPlace>(npages);
+    const seen = owners.map(() => kernel.words.take(step));
     for (let i = 0; i < npages; i += step) {
-      const words = new Uint32Array(owners.length * step);
-      for (const [at, owner] of owners.entries()) {
-        yield* this.#look(start + i * pageSize, words.subarray(at * step, (at + 1) * step), owner);
+      let lookers = 0;
+      for (const owner of owners) {
+        const words = seen[lookers++]!;
+        const looking = this.#look(start + i * pageSize, words, step, owner);
+        if (looking !== undefined) yield* looking;
         // The first that sees the page tells.
-        if (step === 1 && (words[at]! & HMM_PFN_VALID) !== 0) break;
+        if (step === 1 && (words[0]! & HMM_PFN_VALID) !== 0) break;
       }
-      for (let page = 0; page < step; page++) places.push(this.#placeOf(words, page, step));
+      for (let page = 0; page < step; page++) places[i + page] = this.#placeOf(seen, lookers, page);
     }
+    for (const words of seen) kernel.words.give(words);
     return { ret: 0, places };
   }
 
@@ -267,6 +277,7 @@ export class LabFile implements OpenFile {
     task: Task<R>,
   ): Task<R> {
     const { driver, mm } = this;
+    if (!isNoticed(mm.kernel)) return task;
     const call = { actor: driver.name, name, mm, start: va, end: va + npages * mm.pageSize };
     return userCall(mm.kernel, call, task, ({ ret }) => ret);
   }
@@ -277,26 +288,26 @@ export class LabFile implements OpenFile {
   }
 
   #words(src: Uint32Array, npages: number): LabWord[] {
-    const words: LabWord[] = [];
+    const words = new Array<LabWord>(npages);
     for (let i = 0; i < npages; i++) {
       const word = src[i]!;
       const page = migratePfnPage(word);
-      words.push({
+      words[i] = {
         valid: (word & MIGRATE_PFN_VALID) !== 0,
         migrate: (word & MIGRATE_PFN_MIGRATE) !== 0,
         write: (word & MIGRATE_PFN_WRITE) !== 0,
         at: page === NO_PAGE ? null : (this.driver.labOf(page)?.index ?? 'R'),
-      });
+      };
     }
     return words;
   }
 
-  /** From the words of each owner, `step` of them an owner. */
-  #placeOf(words: Uint32Array, at: number, step: number): LabPlace {
+  /** From the `at`-th words of the first owners. */
+  #placeOf(seen: readonly Uint32Array[], owners: number, at: number): LabPlace {
     const { pages } = this.mm;
     let place = '.';
-    for (let i = at; i < words.length; i += step) {
-      const word = words[i]!;
+    for (let i = 0; i < owners; i++) {
+      const word = seen[i]![at]!;
       if ((word & HMM_PFN_ERROR) !== 0) place = '!';
       if ((word & HMM_PFN_VALID) === 0) continue;
       const access = (word & HMM_PFN_WRITE) !== 0 ? 'w' : 'r';
@@ -309,32 +320,56 @@ export class LabFile implements OpenFile {
     return { place, access: null, refs: -1, maps: -1 };
   }
 
-  /** The words of pages from hmm_range_fault, without requests. */
-  *#look(start: Va, hmmPfns: Uint32Array, owner: Owner): Task<void> {
+  /** The words of `count` pages from hmm_range_fault, without requests. */
+  #look(start: Va, hmmPfns: Uint32Array, count: number, owner: Owner): MaybeTask<undefined> {
     const { mm } = this;
-    const end = start + hmmPfns.length * mm.pageSize;
-    for (;;) {
-      hmmPfns.fill(0);
-      const notifierSeq = yield* mmuIntervalReadBegin(this.#notifier);
-      if (!mm.mmapLock.tryRead()) yield* mm.mmapLock.read();
-      let result: number;
-      try {
-        const step = hmmRangeFaultStep({
-          notifier: this.#notifier,
-          notifierSeq,
-          start,
-          end,
-          hmmPfns,
-          defaultFlags: 0,
-          pfnFlagsMask: 0,
-          devPrivateOwner: owner,
-        });
-        result = typeof step === 'object' ? yield* step : step;
-      } finally {
-        mm.mmapLock.unlockRead();
-      }
-      if (result !== -EBUSY) return;
+    for (let i = 0; i < count; i++) hmmPfns[i] = 0;
+    const range: HmmRange = {
+      notifier: this.#notifier,
+      notifierSeq: 0,
+      start,
+      end: start + count * mm.pageSize,
+      hmmPfns,
+      defaultFlags: 0,
+      pfnFlagsMask: 0,
+      devPrivateOwner: owner,
+    };
+    const begun = mmuIntervalReadBeginStep(this.#notifier);
+    if (typeof begun === 'object' || !mm.mmapLock.tryRead()) return this.#lookLater(range, begun);
+    range.notifierSeq = begun;
+    let result: MaybeTask<number>;
+    try {
+      result = hmmRangeFaultStep(range);
+    } catch (error) {
+      mm.mmapLock.unlockRead();
+      throw error;
     }
+    if (typeof result === 'object') return this.#lookUnderLock(range, result);
+    mm.mmapLock.unlockRead();
+    return result === -EBUSY ? this.#lookAgain(range) : undefined;
+  }
+
+  *#lookLater(range: HmmRange, begun: MaybeTask<number>): Task<undefined> {
+    range.notifierSeq = typeof begun === 'object' ? yield* begun : begun;
+    yield* this.mm.mmapLock.read();
+    return yield* this.#lookUnderLock(range, null);
+  }
+
+  /** @param begun what hmm_range_fault has begun, if it has */
+  *#lookUnderLock(range: HmmRange, begun: Task<number> | null): Task<undefined> {
+    let result: number;
+    try {
+      result = yield* begun ?? settle(hmmRangeFaultStep(range));
+    } finally {
+      this.mm.mmapLock.unlockRead();
+    }
+    return result === -EBUSY ? yield* this.#lookAgain(range) : undefined;
+  }
+
+  /** It was overtaken. */
+  *#lookAgain(range: HmmRange): Task<undefined> {
+    range.hmmPfns.fill(0);
+    return yield* this.#lookLater(range, mmuIntervalReadBeginStep(this.#notifier));
   }
 }
 

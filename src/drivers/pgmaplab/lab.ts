@@ -2,15 +2,16 @@
 import { chargeCopy } from '../../core/charge.ts';
 import type { Kernel } from '../../core/kernel.ts';
 import {
+  FaultWordsPool,
   MIGRATE_PFN_LOCKED,
   MIGRATE_PFN_MIGRATE,
   MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
   MigrateVma,
   migratePfn,
   migratePfnPage,
-  migrateVmaFinalizeTask,
-  migrateVmaPages,
-  migrateVmaSetup,
+  migrateVmaFinalizeStep,
+  migrateVmaPagesStep,
+  migrateVmaSetupStep,
 } from '../../core/migrate/index.ts';
 import { VM_FAULT_SIGBUS } from '../../core/mm/fault-flags.ts';
 import {
@@ -21,7 +22,7 @@ import {
   memremapPages,
   type Owner,
 } from '../../core/pagemap/pagemap.ts';
-import type { Task } from '../../core/sched/task.ts';
+import { after, type MaybeTask } from '../../core/sched/task.ts';
 import type { StateHash } from '../../core/state-hash.ts';
 import { NO_PAGE, type Page, type Va } from '../../core/units.ts';
 
@@ -44,6 +45,7 @@ export class Lab implements DevPagemapOps {
   mode: LabMode = 'normal';
   readonly #kernel: Kernel;
   readonly #freePages: FreePages;
+  readonly #faultWords: FaultWordsPool = new FaultWordsPool();
   #pagemap: DevPagemap | null = null;
   #lastVa: Va = 0;
   #tries = 0;
@@ -91,7 +93,7 @@ export class Lab implements DevPagemapOps {
   }
 
   /** lab_migrate_to_ram. */
-  *migrateToRam({ vma, address, page }: DeviceFault): Task<number> {
+  migrateToRam({ vma, address, page }: DeviceFault): MaybeTask<number> {
     if (this.mode === 'refuse') return VM_FAULT_SIGBUS;
     this.#tries = this.#lastVa === address ? this.#tries + 1 : 1;
     this.#lastVa = address;
@@ -99,9 +101,8 @@ export class Lab implements DevPagemapOps {
       this.#tries = 0;
       return VM_FAULT_SIGBUS;
     }
-    const { pages, era, pageSize } = this.#kernel;
-    const src = new Uint32Array(1);
-    const dst = new Uint32Array(1);
+    const { era, pageSize } = this.#kernel;
+    const { src, dst } = this.#faultWords.take();
     const args = new MigrateVma({
       vma,
       start: address,
@@ -113,7 +114,14 @@ export class Lab implements DevPagemapOps {
       faultPage: this.mode === 'forget' || !era.faultPage ? NO_PAGE : page,
       cause: 'cpu_fault',
     });
-    if ((yield* migrateVmaSetup(args)) !== 0) return VM_FAULT_SIGBUS;
+    return after(migrateVmaSetupStep(args), (ret) => this.#moveHome(args, ret));
+  }
+
+  /** What follows setup, which answered `ret`. */
+  #moveHome(args: MigrateVma, ret: number): MaybeTask<number> {
+    if (ret !== 0) return this.#endHome(args, VM_FAULT_SIGBUS);
+    const { pages } = this.#kernel;
+    const { src, dst } = args;
     const from = migratePfnPage(src[0]!);
     if (from !== NO_PAGE && (src[0]! & MIGRATE_PFN_MIGRATE) !== 0) {
       const to = pages.allocateLocked();
@@ -123,9 +131,14 @@ export class Lab implements DevPagemapOps {
         dst[0] = (migratePfn(to) | MIGRATE_PFN_LOCKED) >>> 0;
       }
     }
-    yield* migrateVmaPages(args);
-    if ((src[0]! & MIGRATE_PFN_MIGRATE) !== 0) this.#lastVa = 0;
-    yield* migrateVmaFinalizeTask(args);
-    return 0;
+    return after(migrateVmaPagesStep(args), () => {
+      if ((src[0]! & MIGRATE_PFN_MIGRATE) !== 0) this.#lastVa = 0;
+      return after(migrateVmaFinalizeStep(args), () => this.#endHome(args, 0));
+    });
+  }
+
+  #endHome(args: MigrateVma, result: number): number {
+    this.#faultWords.give(args);
+    return result;
   }
 }

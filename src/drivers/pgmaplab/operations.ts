@@ -26,6 +26,8 @@ import {
 import { LAB_COUNT, OWNER_COUNT, Pgmaplab } from './device.ts';
 import type { LabFile, LabWord } from './file.ts';
 
+const NOTHING_SKIPPED: ReadonlySet<number> = new Set();
+
 type DestinationWord = number | 'ram' | 'none';
 
 /** An owner by number, or `null`. */
@@ -72,9 +74,11 @@ function selectFlags(letters: string): number {
 
 /** `VMW:R`: a word's bits, and after a colon where its page is; `-` for no bits. */
 function wordText({ valid, migrate, write, at }: LabWord): string {
-  const bits = `${valid ? 'V' : ''}${migrate ? 'M' : ''}${write ? 'W' : ''}`;
-  return `${bits === '' ? '-' : bits}${at === null ? '' : `:${at}`}`;
+  const bits = BITS_TEXT[(valid ? 4 : 0) + (migrate ? 2 : 0) + (write ? 1 : 0)]!;
+  return at === null ? bits : `${bits}:${at}`;
 }
+
+const BITS_TEXT = ['-', 'W', 'M', 'MW', 'V', 'VW', 'VM', 'VMW'] as const;
 
 const operations: readonly Operation[] = [
   operation({
@@ -97,7 +101,7 @@ const operations: readonly Operation[] = [
         flags: selectFlags(flags),
         owner: owner === null ? null : driver.owners[owner]!,
         to: typeof to === 'number' ? driver.labs[to]! : to,
-        skip: new Set(skip),
+        skip: skip === undefined ? NOTHING_SKIPPED : new Set(skip),
       });
       if (result.ret !== 0) return { ret: errnoName(result.ret) };
       const { cpages, setup, pages } = result;
@@ -111,12 +115,16 @@ const operations: readonly Operation[] = [
     *run(ctx, [buffer, offset, npages]) {
       const { ret, places } = yield* fileOf(ctx).whereTask(ctx.address(buffer, offset), npages);
       if (ret !== 0) return { ret: errnoName(ret) };
-      return {
-        ret: '0',
-        where: places.map(({ place, access }) => `${place}${access ?? ''}`),
-        refs: places.map(({ refs }) => refs),
-        maps: places.map(({ maps }) => maps),
-      };
+      const where = new Array<string>(npages);
+      const refs = new Array<number>(npages);
+      const maps = new Array<number>(npages);
+      for (let i = 0; i < npages; i++) {
+        const { place, access, refs: references, maps: mappings } = places[i]!;
+        where[i] = access === null ? place : place + access;
+        refs[i] = references;
+        maps[i] = mappings;
+      }
+      return { ret: '0', where, refs, maps };
     },
   }),
   operation({
