@@ -17,6 +17,51 @@ const THREAD_NAME = /^[A-Za-z][A-Za-z0-9_]{0,39}$/;
 const MAIN_THREAD = 'caller';
 const LABEL = /^[a-z][a-z0-9_]{0,39}$/;
 
+/** An argument as a recording has it. */
+export type RecordedArg = number | string;
+
+/** A step of a recording. There are so many that words are made only where somebody reads them. */
+class RecordedStep implements Step {
+  readonly line: number;
+  readonly process: number;
+  readonly operation: Operation;
+  readonly #args: readonly RecordedArg[];
+  readonly values: readonly unknown[];
+  readonly index: number;
+
+  constructor(
+    line: number,
+    process: number,
+    operation: Operation,
+    args: readonly RecordedArg[],
+    values: readonly unknown[],
+    index: number,
+  ) {
+    this.line = line;
+    this.process = process;
+    this.operation = operation;
+    this.#args = args;
+    this.values = values;
+    this.index = index;
+  }
+
+  get words(): readonly string[] {
+    return this.#args.map(String);
+  }
+
+  get thread(): null {
+    return null;
+  }
+
+  get block(): null {
+    return null;
+  }
+
+  get label(): null {
+    return null;
+  }
+}
+
 export class Checker {
   readonly #file: string;
   readonly #language: Language;
@@ -90,15 +135,27 @@ export class Checker {
     if (label !== null) this.#checkLabel(label, line);
     this.#checkProcess(process, line);
     const operation = this.#operation(process, words[0]!, line);
-    const values = this.#values(operation, words.slice(1), line);
+    const rest = words.slice(1);
+    const values = this.#values(operation, rest, line);
     this.#remember(operation, values, process, line);
     const steps = this.#steps!;
     const block = thread === null ? null : this.#blocks - 1;
     const index = steps.length;
-    const rest = words.slice(1);
     const step = { line, process, operation, words: rest, values, index, thread, block, label };
     steps.push(step);
     if (label !== null) this.#labels.set(label, step);
+    return step;
+  }
+
+  /** A step of a recording, which knows neither threads nor labels. */
+  recordedStep(process: number, name: string, args: readonly RecordedArg[], line: number): Step {
+    this.#checkProcess(process, line);
+    const operation = this.#operation(process, name, line);
+    const values = this.#values(operation, args, line);
+    this.#remember(operation, values, process, line);
+    const steps = this.#steps!;
+    const step = new RecordedStep(line, process, operation, args, values, steps.length);
+    steps.push(step);
     return step;
   }
 
@@ -220,24 +277,31 @@ export class Checker {
     return operation;
   }
 
-  #values(operation: Operation, words: readonly string[], line: number): unknown[] {
+  /** The words themselves where they are the numbers that they stand for, as in most recordings. */
+  #values(operation: Operation, words: readonly RecordedArg[], line: number): readonly unknown[] {
     const { args } = operation;
-    const needed = args.filter((arg) => arg.optional !== true).length;
+    let needed = 0;
+    for (const arg of args) if (arg.optional !== true) needed++;
     if (words.length < needed || words.length > args.length) {
       const count = words.length === 1 ? '1 argument' : `${words.length} arguments`;
       this.#fail(line, quoted(usage(operation)), count);
     }
-    return words.map((word, i) => {
+    let values: unknown[] | null = null;
+    for (let i = 0; i < words.length; i++) {
+      const word = String(words[i]);
       const value = args[i]!.parse(word, this.#scope);
       if (value === undefined) this.#fail(line, args[i]!.expected(this.#scope), quoted(word));
-      return value;
-    });
+      if (values === null && value !== words[i]) values = words.slice(0, i);
+      values?.push(value);
+    }
+    return values ?? words;
   }
 
   #remember(operation: Operation, values: readonly unknown[], process: number, line: number): void {
-    operation.args.forEach((arg, i) => {
-      if (arg.names === 'buffer') this.#nameBuffer(process, values[i] as number, line);
-    });
+    const { args } = operation;
+    for (let i = 0; i < args.length; i++) {
+      if (args[i]!.names === 'buffer') this.#nameBuffer(process, values[i] as number, line);
+    }
     if (operation.effect === 'fork') this.#scope.fork(values[0] as number, line);
     if (operation.effect === 'exit') {
       const found = this.#scope.whyNotExit(process);

@@ -102,22 +102,33 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The results of a line, without the text in between, where they are plainly the same. */
+/** Of the result that is compared: names are looked up in no object that way, which is slow. */
+const names: string[] = [];
+const values: Json[] = [];
+
+/**
+ * The results of a line, without the text in between, where they are plainly the same, and in the
+ * same order.
+ */
 function isSameResult(result: Result, answer: Result): boolean {
-  let fields = 0;
+  let count = 0;
   for (const name in result) {
-    fields++;
-    if (!isSameValue(result[name]!, answer[name])) return false;
+    names[count] = name;
+    values[count] = result[name]!;
+    count++;
   }
-  // What was asked stands there, too.
+  let at = 0;
   for (const name in answer) {
+    // What was asked stands there, too.
     if (name === 'op' || name === 'proc' || name === 'args') continue;
-    fields--;
+    if (at === count || names[at] !== name) return false;
+    if (!isSameValue(values[at]!, answer[name]!)) return false;
+    at++;
   }
-  return fields === 0;
+  return at === count;
 }
 
-function isSameValue(got: Json, expected: Json | undefined): boolean {
+function isSameValue(got: Json, expected: Json): boolean {
   if (got === expected) return true;
   if (!Array.isArray(got) || !Array.isArray(expected) || got.length !== expected.length)
     return false;

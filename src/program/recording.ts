@@ -1,7 +1,7 @@
 /** Recordings: programs with what a kernel answered, as lines of JSON. */
 import type { EraName } from '../core/era.ts';
 import { orList, PROCESSES_MAX } from './args.ts';
-import { Checker } from './checker.ts';
+import { Checker, type RecordedArg } from './checker.ts';
 import { Header } from './header.ts';
 import type { Language } from './language.ts';
 import { ProgramError, quoted } from './program-error.ts';
@@ -43,11 +43,7 @@ interface Line {
 
 /** Reads and checks a recording as a whole. Throws a `ProgramError` at the first fault. */
 export function parseRecording(text: string, file: string, language: Language): KernelRecording {
-  const lines = text
-    .split('\n')
-    .map((raw, i): Line => ({ number: i + 1, text: raw.trimEnd() }))
-    .filter((line) => line.text !== '');
-  return new RecordingParser(file, language).parse(lines);
+  return new RecordingParser(file, language).parse(text.split('\n'));
 }
 
 type Fields = Readonly<Record<string, Json>>;
@@ -61,28 +57,37 @@ class RecordingParser {
     this.#language = language;
   }
 
-  parse(lines: readonly Line[]): KernelRecording {
-    const kernel = this.#kernel(lines[0]);
+  parse(lines: readonly string[]): KernelRecording {
+    let at = 0;
+    while (at < lines.length && lines[at]!.trimEnd() === '') at++;
+    const kernel = this.#kernel(at < lines.length ? lineOf(lines, at) : undefined);
     const header = new Header(this.#file, this.#language);
     const machine = header.machine(KERNELS.get(kernel)!);
     const checker = new Checker(this.#file, this.#language, machine);
     const texts: string[][] = [];
     const answers: Result[][] = [];
-    for (const line of lines.slice(1)) {
+    let programTexts: string[] = [];
+    let programAnswers: Result[] = [];
+    let last = at;
+    for (at++; at < lines.length; at++) {
+      const line = lineOf(lines, at);
+      if (line.text === '') continue;
+      last = at;
       const fields = this.#object(line);
       if ('program' in fields) {
         this.#program(checker, fields, line);
-        texts.push([]);
-        answers.push([]);
+        programTexts = [];
+        programAnswers = [];
+        texts.push(programTexts);
+        answers.push(programAnswers);
       } else {
         this.#operation(checker, fields, line);
-        texts.at(-1)!.push(line.text);
-        answers.at(-1)!.push(fields);
+        programTexts.push(line.text);
+        programAnswers.push(fields);
       }
     }
     if (checker.open === null) {
-      const last = lines.at(-1)!.number;
-      this.#fail(last, 'a line {"program":"NAME"}', 'the end of the file');
+      this.#fail(last + 1, 'a line {"program":"NAME"}', 'the end of the file');
     }
     checker.end();
     const programs = checker.programs.map((program, i) => ({
@@ -148,7 +153,8 @@ class RecordingParser {
     if (!Array.isArray(args) || !args.every(isArgument)) {
       this.#fail(line.number, '"args": a list of numbers and words', quoted(line.text));
     }
-    checker.step((proc as number | undefined) ?? 0, [op, ...args.map(String)], line.number);
+    const process = (proc as number | undefined) ?? 0;
+    checker.recordedStep(process, op, args as RecordedArg[], line.number);
   }
 
   #checkProcess(proc: Json | undefined, line: Line): void {
@@ -159,6 +165,10 @@ class RecordingParser {
     const expected = `"proc": a process number, 0 to ${PROCESSES_MAX - 1}`;
     this.#fail(line.number, expected, quoted(JSON.stringify(proc)));
   }
+}
+
+function lineOf(lines: readonly string[], at: number): Line {
+  return { number: at + 1, text: lines[at]!.trimEnd() };
 }
 
 function isArgument(value: Json): boolean {

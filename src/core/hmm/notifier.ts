@@ -82,20 +82,16 @@ export class NotifierSubscriptions {
   readonly #kernel: Kernel;
   readonly #intervals: IntervalNotifier[] = [];
   readonly #deferred: Deferred[] = [];
-  readonly #waiters: WaitQueue;
+  readonly #pid: number;
+  /** Most address spaces see nobody wait. */
+  #waiters: WaitQueue | null = null;
   /** Notifiers of the whole address space; each hears of a change after every interval. */
   readonly wholeSpace: MmuNotifiers;
 
   constructor(kernel: Kernel, pid: number) {
     this.#kernel = kernel;
+    this.#pid = pid;
     this.wholeSpace = new MmuNotifiers(kernel);
-    this.#waiters = new WaitQueue(
-      kernel.scheduler,
-      () => `the end of an invalidation in process ${pid}`,
-      undefined,
-      'notifier',
-      `invalidation in process ${pid}`,
-    );
   }
 
   /** Intervals that come or go when the invalidation that runs has ended. */
@@ -150,7 +146,7 @@ export class NotifierSubscriptions {
     }
     this.#deferred.push({ notifier, insert: false });
     const seq = this.invalidateSeq;
-    while (this.invalidateSeq === seq) yield this.#waiters;
+    while (this.invalidateSeq === seq) yield this.#waitersOf();
     return undefined;
   }
 
@@ -191,7 +187,7 @@ export class NotifierSubscriptions {
     if (this.activeInvalidations === 0 && this.isInvalidating) {
       this.invalidateSeq++;
       this.#applyDeferred();
-      this.#waiters.wakeAll();
+      this.#waiters?.wakeAll();
     }
     if (this.#kernel.events.listening) this.#kernel.events.invalidateEnd(range);
   }
@@ -209,8 +205,19 @@ export class NotifierSubscriptions {
     const { scheduler } = this.#kernel;
     if (scheduler.preempts && scheduler.overtaken('read begin', 0)) yield PREEMPT;
     const seq = notifier.invalidateSeq;
-    while (seq === this.invalidateSeq) yield this.#waiters;
+    while (seq === this.invalidateSeq) yield this.#waitersOf();
     return seq;
+  }
+
+  #waitersOf(): WaitQueue {
+    this.#waiters ??= new WaitQueue(
+      this.#kernel.scheduler,
+      () => `the end of an invalidation in process ${this.#pid}`,
+      undefined,
+      'notifier',
+      `invalidation in process ${this.#pid}`,
+    );
+    return this.#waiters;
   }
 
   #callFrom(first: number, range: NotifierRange): Task<undefined> | undefined {
