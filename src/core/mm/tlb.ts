@@ -25,6 +25,8 @@ const SLOTS_MIN = 64;
 const WINDOW_ALIGN_PAGES = 512;
 /** So many accesses elsewhere turn the window; two buffers far apart would turn it all the time. */
 const TURN_AFTER = 8;
+/** Accesses before the first is remembered: address spaces of short programs never pay for slots. */
+const BEGIN_AFTER = 1024;
 
 /** Of a slot and the epoch, exclusive or: a load may use the frame. */
 export const TLB_NO_LOAD: number = EPOCH_LAST;
@@ -70,6 +72,7 @@ export class Tlb {
   next: Tlb | null = null;
   #isFilled = false;
   #elsewhere = 0;
+  #seen = 0;
 
   /** @param pageSize bytes; where they are not 4096, nothing is remembered */
   constructor(pages: Pages, frames: Frames, pageSize: number) {
@@ -80,6 +83,10 @@ export class Tlb {
 
   /** A CPU has just used the present entry of `vpn`, which maps `page`. */
   fill(vpn: Vpn, page: Page, bits: number): void {
+    if (this.#seen < BEGIN_AFTER) {
+      this.#seen++;
+      return;
+    }
     const pages = this.#pages;
     const frame = pages.frame[page]!;
     // Mappings of the zero page come and go uncounted, and so without a flush.
@@ -116,6 +123,7 @@ export class Tlb {
 
   /** Calls `visit` for each page that is remembered, for checks. */
   forEach(visit: (vpn: Vpn, frame: Frame, canStore: boolean) => void): void {
+    if (!this.#isFilled) return;
     const first = this.baseVa / PAGE_SIZE;
     this.slots.forEach((slot, i) => {
       if (((slot ^ this.epoch) & TLB_NO_LOAD) !== 0) return;
