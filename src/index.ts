@@ -13,6 +13,7 @@ export {
 export * from './core/errno.ts';
 export { SimError, type SimErrorCode } from './core/errors.ts';
 export { EventBus } from './core/events/bus.ts';
+export type { CpuFaultInfo, EventSink, ReplayInfo, Stamp } from './core/events/sink.ts';
 export { eventStream } from './core/events/stream.ts';
 export type * from './core/events/types.ts';
 export {

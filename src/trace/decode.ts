@@ -1,7 +1,15 @@
 /** A recording from bytes; `format.ts` describes them. Nothing in them is taken on trust. */
 import { SimError } from '../core/errors.ts';
 import { ByteReader, badRecording, crc32, unzigzag } from './bytes.ts';
-import { type Column, Log, makeColumn, NAME_FIRST, type RecordColumns, Table } from './columns.ts';
+import {
+  type Column,
+  type Log,
+  makeColumn,
+  makeTable,
+  NAME_FIRST,
+  type RecordColumns,
+  type Table,
+} from './columns.ts';
 import {
   CHECKSUM_AT,
   COLUMN_CONSTANT,
@@ -77,40 +85,32 @@ function readTexts(reader: ByteReader): string[] {
 }
 
 function readLog(reader: ByteReader, texts: number): Log {
-  const log = new Log();
   const count = reader.varint('the number of records');
   const start = reader.offset;
-  const shapes = reader.raw(count, 'the kinds of records');
-  const unknown = shapes.findIndex((shape) => shape >= SHAPES.length);
-  if (unknown >= 0) throw badRecording(start + unknown, `there is no kind ${shapes[unknown]}`);
-  log.length = count;
-  log.shape = shapes;
+  const shape = reader.raw(count, 'the kinds of records');
+  const unknown = shape.findIndex((one) => one >= SHAPES.length);
+  if (unknown >= 0) throw badRecording(start + unknown, `there is no kind ${shape[unknown]}`);
   const idsAt = reader.offset;
-  log.id = readColumn(reader, 'number', count, texts, 'the ids') as Float64Array;
+  const id = readColumn(reader, 'number', count, texts, 'the ids') as Float64Array;
   const timesAt = reader.offset;
-  log.timeNs = readColumn(reader, 'number', count, texts, 'the times') as Float64Array;
-  log.thread = readColumn(reader, 'text', count, texts, 'the threads') as Uint32Array;
-  if (!log.id.every((id) => Number.isSafeInteger(id) && id > 0)) {
+  const timeNs = readColumn(reader, 'number', count, texts, 'the times') as Float64Array;
+  const thread = readColumn(reader, 'text', count, texts, 'the threads') as Uint32Array;
+  if (!id.every((one) => Number.isSafeInteger(one) && one > 0)) {
     throw badRecording(idsAt, 'expected ids of 1 and more');
   }
-  if (!log.timeNs.every(Number.isFinite)) throw badRecording(timesAt, 'expected finite times');
-  return log;
+  if (!timeNs.every(Number.isFinite)) throw badRecording(timesAt, 'expected finite times');
+  return { length: count, shape, id, timeNs, thread };
 }
 
 function readTables(reader: ByteReader, log: Log, texts: number): Table[] {
   const rows = new Uint32Array(SHAPES.length);
   for (const shape of log.shape) rows[shape]!++;
   return SHAPES.map(({ kind, form, fields }, shape) => {
-    const table = new Table(fields);
     const count = rows[shape]!;
-    table.length = count;
-    if (count === 0) return table;
-    const columns = Object.entries(fields).map(([name, type]) => {
-      const what = `column ${name} of ${kind} (${form})`;
-      return [name, readColumn(reader, type, count, texts, what)];
-    });
-    table.columns = Object.fromEntries(columns) as typeof table.columns;
-    return table;
+    if (count === 0) return makeTable(fields, 0);
+    return makeTable(fields, count, (name, type) =>
+      readColumn(reader, type, count, texts, `column ${name} of ${kind} (${form})`),
+    );
   });
 }
 

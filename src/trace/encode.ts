@@ -32,13 +32,12 @@ function writeBody(out: ByteWriter, meta: RecordingMeta, columns: RecordColumns)
   out.varint(texts.length);
   for (const text of texts) out.text(text);
   out.varint(log.length);
-  out.raw(log.shape.subarray(0, log.length));
-  writeColumn(out, log.id.subarray(0, log.length));
-  writeColumn(out, log.timeNs.subarray(0, log.length));
-  writeColumn(out, log.thread.subarray(0, log.length));
-  for (const { fields, columns: ofTable, length } of tables) {
-    if (length === 0) continue;
-    for (const name of Object.keys(fields)) writeColumn(out, ofTable[name]!.subarray(0, length));
+  out.raw(log.shape);
+  writeColumn(out, log.id);
+  writeColumn(out, log.timeNs);
+  writeColumn(out, log.thread);
+  for (const { list, length } of tables) {
+    if (length > 0) for (const column of list) writeColumn(out, column);
   }
 }
 

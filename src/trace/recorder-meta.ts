@@ -2,7 +2,6 @@
 import type { Driver } from '../core/driver.ts';
 import type { Machine } from '../core/machine.ts';
 import type { Owner } from '../core/pagemap/pagemap.ts';
-import { MAYBE_NULL, type Table } from './columns.ts';
 import type { OwnerNames } from './owner-names.ts';
 import type { RecordedDevice, RecordedProcess } from './recorded.ts';
 
@@ -34,17 +33,8 @@ function ownersOf(machine: Machine, driver: Driver, names: OwnerNames): readonly
   return isOwner ? [driver] : [];
 }
 
-/** The processes that records speak of, and those that are alive, by pid. */
-export function processesOf(machine: Machine, tables: readonly Table[]): RecordedProcess[] {
-  const pids = new Set(machine.processes.keys());
-  for (const { columns, length } of tables) {
-    const { pid: column } = columns;
-    let last = MAYBE_NULL;
-    for (let i = 0; column !== undefined && i < length; i++) {
-      if (column[i] === last) continue;
-      last = column[i]!;
-      if (last !== MAYBE_NULL) pids.add(last);
-    }
-  }
-  return [...pids].sort((a, b) => a - b).map((pid) => ({ pid, alive: machine.processes.has(pid) }));
+/** The processes that records speak of, `pids`, and those that are alive, by pid. */
+export function processesOf(machine: Machine, pids: Iterable<number>): RecordedProcess[] {
+  const all = new Set([...machine.processes.keys(), ...pids]);
+  return [...all].sort((a, b) => a - b).map((pid) => ({ pid, alive: machine.processes.has(pid) }));
 }

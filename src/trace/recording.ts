@@ -15,26 +15,28 @@ export class Recording {
   readonly meta: RecordingMeta;
   /** Number of records. */
   readonly length: number;
-  readonly #columns: RecordColumns;
-  readonly #rows: Uint32Array;
-  readonly #ids: IdIndex;
-  /** By shape. */
-  readonly #fields: readonly (readonly Field[])[];
+  #held: Readable | (() => RecordColumns);
 
-  /** The columns are the recording's from now on; nobody may change them. */
-  constructor(meta: RecordingMeta, columns: RecordColumns) {
+  /** `columnsOf` is called once, when somebody reads; nobody may change its columns after that. */
+  constructor(meta: RecordingMeta, length: number, columnsOf: () => RecordColumns) {
     this.meta = meta;
-    this.length = columns.log.length;
-    this.#columns = columns;
-    this.#rows = rowsOf(columns.log);
-    this.#ids = new IdIndex(columns.log);
-    this.#fields = columns.tables.map(fieldsOf);
+    this.length = length;
+    this.#held = columnsOf;
   }
 
   /** Throws a `SimError` (bad-recording, with the `offset`) for anything but a whole recording. */
   static decode(bytes: Uint8Array): Recording {
     const { meta, columns } = decodeRecording(bytes);
-    return new Recording(meta, columns);
+    return new Recording(meta, columns.log.length, () => columns);
+  }
+
+  get #columns(): Readable {
+    if (typeof this.#held !== 'function') return this.#held;
+    const columns = this.#held();
+    const { log, tables } = columns;
+    const fields = tables.map(fieldsOf);
+    this.#held = { ...columns, rows: rowsOf(log), ids: new IdIndex(log), fields };
+    return this.#held;
   }
 
   /** The same recording gives the same bytes. Not compressed. */
@@ -80,7 +82,7 @@ export class Recording {
 
   /** The position of the record with that `id`, or -1. */
   indexOf(id: number): number {
-    return this.#ids.indexOf(id);
+    return this.#columns.ids.indexOf(id);
   }
 
   /** Only the records of one kind, in order. */
@@ -114,19 +116,19 @@ export class Recording {
       case 'lone':
         return { phase: 'end', begin: -1 };
       case 'end': {
-        const { log, tables } = this.#columns;
+        const { log, tables, rows } = this.#columns;
         const { begin } = tables[log.shape[i]!]!.columns;
-        return { phase: 'end', begin: this.indexOf(log.id[i]! - begin![this.#rows[i]!]!) };
+        return { phase: 'end', begin: this.indexOf(log.id[i]! - begin![rows[i]!]!) };
       }
     }
   }
 
   /** Sets the fields that the table of record `i` has. */
   #fill(event: Record<string, unknown>, i: number): void {
-    const { log } = this.#columns;
-    const row = this.#rows[i]!;
+    const { log, rows, fields } = this.#columns;
+    const row = rows[i]!;
     const id = log.id[i]!;
-    for (const { name, type, column } of this.#fields[log.shape[i]!]!) {
+    for (const { name, type, column } of fields[log.shape[i]!]!) {
       event[name] = this.#value(id, name, type, column[row]!);
     }
   }
@@ -149,6 +151,15 @@ export class Recording {
         return cell === 0 && name === 'parent' ? null : id - cell;
     }
   }
+}
+
+/** The columns, and what finds one's way in them. */
+interface Readable extends RecordColumns {
+  /** The row that each record has in the table of its shape. */
+  readonly rows: Uint32Array;
+  readonly ids: IdIndex;
+  /** By shape. */
+  readonly fields: readonly (readonly Field[])[];
 }
 
 interface Field {

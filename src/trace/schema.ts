@@ -178,5 +178,10 @@ export function shapeOf(kind: SimEventKind, form: Form): number {
 export const SHAPE_FIELDS: readonly (readonly (readonly [name: string, type: FieldType])[])[] =
   SHAPES.map(({ fields }) => Object.entries(fields));
 
+/** Can a field have other values than whole numbers of 32 bits, a sign included? */
+export function isWide(name: string, type: FieldType): boolean {
+  return (type === 'number' || type === 'maybe') && name !== 'pid';
+}
+
 /** All shapes and their fields as text. */
 export const SCHEMA_TEXT: string = JSON.stringify(SHAPES);

@@ -18,21 +18,11 @@ import { Recording } from '../../src/trace/recording.ts';
 import { type FieldType, SHAPES } from '../../src/trace/schema.ts';
 import { HAND_OVER } from './programs.ts';
 import { exampleText, type Heard, recordProgram, TWO_GPUS } from './record.ts';
-
-/** Records as a recording has them; for machines whose owners have different names. */
-function named(events: readonly SimEvent[]): object[] {
-  const name = (value: unknown): unknown =>
-    typeof value === 'object' && value !== null ? (value as Owner).name : value;
-  return events.map((event) =>
-    Object.fromEntries(Object.entries(event).map(([key, value]) => [key, name(value)])),
-  );
-}
+import { named, recordingOf } from './slow-journal.ts';
 
 function recordEvents(events: readonly object[]): Recording {
-  const machine = new Machine();
-  const recorder = new Recorder(machine);
-  for (const event of events) machine.events.emit('*', event as SimEvent);
-  return recorder.stop();
+  const { meta } = new Recorder(new Machine()).stop();
+  return recordingOf(events as readonly SimEvent[], meta);
 }
 
 describe('a recording', () => {

@@ -1,15 +1,19 @@
 /**
  * Where listeners hear what a machine does.
  *
- * The kernel tests `listening` before it calls anything here, so silence costs one field read.
+ * The kernel tests `listening` before it calls anything here, so silence costs one field read. What
+ * is told goes to sinks as numbers; the last of them, if there are listeners, makes objects of it.
  */
 import type { NotifierRange } from '../hmm/notifier.ts';
 import type { Mm } from '../mm/mm.ts';
 import type { DevPagemap } from '../pagemap/pagemap.ts';
 import type { Scheduler } from '../sched/scheduler.ts';
-import type { Thread } from '../sched/thread.ts';
-import { PAGE_SIZE, type Page, type Va } from '../units.ts';
+import type { Page, Va } from '../units.ts';
+import type { DeviceFaultInfo } from './call.ts';
 import { Listeners, type Name } from './listeners.ts';
+import { type OpenSpan, OpenSpans } from './open-spans.ts';
+import { type CpuFaultInfo, type ReplayInfo, Stamp } from './sink.ts';
+import { Teller } from './teller.ts';
 import type {
   Access,
   BufferedAccess,
@@ -21,25 +25,15 @@ import type {
   MigrateStep,
   PageHome,
   SimEvent,
-  SimEventBegin,
   SpanKind,
   TrespassInfo,
 } from './types.ts';
 
-/** A span that has begun. */
-interface OpenSpan {
-  readonly record: SimEventBegin<SpanKind>;
-  /** Where it began; a migration may end elsewhere. */
-  readonly thread: Thread;
-  /** With the kind and `part`, finds it again: a fault's thread, a migration, a notifier range. */
-  readonly of: object;
-  readonly part: number | string;
-}
-
 export class EventBus extends Listeners {
+  protected readonly teller: Teller = new Teller((event) => this.#tell(event));
   readonly #scheduler: Scheduler;
-  /** Spans that began while somebody listened and have not ended, the latest last. */
-  readonly #open: OpenSpan[] = [];
+  readonly #open: OpenSpans = new OpenSpans();
+  readonly #stamp: Stamp = new Stamp();
   #nextId = 1;
 
   constructor(scheduler: Scheduler) {
@@ -49,76 +43,34 @@ export class EventBus extends Listeners {
 
   // Calls ----------------------------------------------------------------------------------------
 
-  callBegin(info: CallInfo): void {
-    const record: SimEventBegin<'call'> = {
-      kind: 'call',
-      phase: 'begin',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: this.#parent(),
-      actor: info.actor,
-      name: info.name,
-      pid: info.mm?.pid ?? null,
-      start: info.start,
-      end: info.end,
-    };
-    this.#begin(record, info, '');
+  callBegin(call: CallInfo): void {
+    const at = this.#begin('call', call, '', call);
+    for (const sink of this.sinks) sink.callBegin(at, call);
   }
 
-  callEnd(info: CallInfo, result: number): void {
-    const begun = this.#end('call', info, '');
-    if (begun === undefined) return;
-    this.#tell({
-      kind: 'call',
-      phase: 'end',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: begun.parent,
-      begin: begun.id,
-      actor: begun.actor,
-      name: begun.name,
-      pid: begun.pid,
-      start: begun.start,
-      end: begun.end,
-      result,
-    });
+  callEnd(call: CallInfo, result: number): void {
+    const span = this.#open.end('call', call, '');
+    if (span === undefined) return;
+    const { id } = span;
+    const at = this.#end(span);
+    for (const sink of this.sinks) sink.callEnd(at, id, call, result);
   }
 
   // Faults ---------------------------------------------------------------------------------------
 
   cpuFaultBegin(mm: Mm, va: Va, write: boolean): void {
-    const record: SimEventBegin<'cpu_fault'> = {
-      kind: 'cpu_fault',
-      phase: 'begin',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: this.#parent(),
-      pid: mm.pid,
-      va,
-      access: write ? 'write' : 'read',
-    };
-    this.#begin(record, this.#scheduler.current, va);
+    const fault: CpuFaultInfo = { mm, va, access: write ? 'write' : 'read' };
+    const at = this.#begin('cpu_fault', this.#scheduler.current, va, fault);
+    for (const sink of this.sinks) sink.cpuFaultBegin(at, fault);
   }
 
   cpuFaultEnd(_mm: Mm, va: Va, result: CpuFaultResult): void {
-    const begun = this.#end('cpu_fault', this.#scheduler.current, va);
-    if (begun === undefined) return;
-    this.#tell({
-      kind: 'cpu_fault',
-      phase: 'end',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: begun.parent,
-      begin: begun.id,
-      pid: begun.pid,
-      va: begun.va,
-      access: begun.access,
-      result,
-    });
+    const span = this.#open.end('cpu_fault', this.#scheduler.current, va);
+    if (span === undefined) return;
+    const { id } = span;
+    const fault = span.info as CpuFaultInfo;
+    const at = this.#end(span);
+    for (const sink of this.sinks) sink.cpuFaultEnd(at, id, fault, result);
   }
 
   /** `cause` is the record that led to it, where that was told on another thread. */
@@ -130,168 +82,62 @@ export class EventBus extends Listeners {
     access: Access,
     cause?: number,
   ): void {
-    const record: SimEventBegin<'device_fault'> = {
-      kind: 'device_fault',
-      phase: 'begin',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: cause ?? this.#parent(),
-      pid: mm.pid,
-      start,
-      end,
-      device,
-      access,
-    };
-    this.#begin(record, this.#scheduler.current, start);
+    const fault: DeviceFaultInfo = { mm, start, end, device, access };
+    const at = this.#begin('device_fault', this.#scheduler.current, start, fault, cause);
+    for (const sink of this.sinks) sink.deviceFaultBegin(at, fault);
   }
 
   deviceFaultEnd(_mm: Mm, start: Va, _end: Va, result: number): void {
-    const begun = this.#end('device_fault', this.#scheduler.current, start);
-    if (begun === undefined) return;
-    this.#tell({
-      kind: 'device_fault',
-      phase: 'end',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: begun.parent,
-      begin: begun.id,
-      pid: begun.pid,
-      start: begun.start,
-      end: begun.end,
-      device: begun.device,
-      access: begun.access,
-      result,
-    });
+    const span = this.#open.end('device_fault', this.#scheduler.current, start);
+    if (span === undefined) return;
+    const { id } = span;
+    const fault = span.info as DeviceFaultInfo;
+    const at = this.#end(span);
+    for (const sink of this.sinks) sink.deviceFaultEnd(at, id, fault, result);
   }
 
   /** Returns the id of the record, for what it causes on other threads. */
   gpuFault(fault: BufferedAccess): number {
-    const id = this.#nextId;
-    this.#tell({
-      kind: 'gpu_fault',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: this.#parent(),
-      device: fault.device,
-      pid: fault.pid,
-      va: fault.va,
-      access: fault.access,
-      client: fault.client,
-      entry: fault.entry,
-    });
+    const at = this.#moment();
+    const { id } = at;
+    for (const sink of this.sinks) sink.gpuFault(at, fault);
     return id;
   }
 
   faultBufferOverflow(fault: DeviceAccess): void {
-    this.#tell({
-      kind: 'fault_buffer_overflow',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: this.#parent(),
-      device: fault.device,
-      pid: fault.pid,
-      va: fault.va,
-      access: fault.access,
-    });
+    const at = this.#moment();
+    for (const sink of this.sinks) sink.faultBufferOverflow(at, fault);
   }
 
-  faultReplay(replay: { readonly device: string; readonly faults: number }): void {
-    this.#tell({
-      kind: 'fault_replay',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: this.#parent(),
-      device: replay.device,
-      faults: replay.faults,
-    });
+  faultReplay(replay: ReplayInfo): void {
+    const at = this.#moment();
+    for (const sink of this.sinks) sink.faultReplay(at, replay);
   }
 
   fatalFault(fault: DeviceAccess & { readonly reason: string }): void {
-    this.#tell({
-      kind: 'fatal_fault',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: this.#parent(),
-      device: fault.device,
-      pid: fault.pid,
-      va: fault.va,
-      access: fault.access,
-      reason: fault.reason,
-    });
+    const at = this.#moment();
+    for (const sink of this.sinks) sink.fatalFault(at, fault);
   }
 
   trespass(info: TrespassInfo): void {
-    this.#tell({
-      kind: 'trespass',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: this.#parent(),
-      by: info.by,
-      what: info.what,
-      page: info.page,
-      owner: info.owner,
-      pid: info.pid,
-      va: info.va,
-    });
+    const at = this.#moment();
+    for (const sink of this.sinks) sink.trespass(at, info);
   }
 
   // Migrations -----------------------------------------------------------------------------------
 
   migrateBegin(info: MigrateInfo): void {
-    const { mm, start, end } = info;
-    const record: SimEventBegin<'migrate'> = {
-      kind: 'migrate',
-      phase: 'begin',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: this.#parent(),
-      pid: mm?.pid ?? null,
-      start,
-      end,
-      pages: info.pages ?? (end - start) / (mm?.pageSize ?? PAGE_SIZE),
-      cause: info.cause,
-      owner: info.owner,
-      from: info.from,
-      to: info.to,
-    };
-    this.#begin(record, info, '');
+    const at = this.#begin('migrate', info, '', info);
+    for (const sink of this.sinks) sink.migrateBegin(at, info);
   }
 
   /** Of `selected` pages (those that could move), `migrated` did. */
   migrateEnd(info: MigrateInfo, selected: number, migrated: number): void {
-    const begun = this.#end('migrate', info, '');
-    if (begun === undefined) return;
-    this.#tell({
-      kind: 'migrate',
-      phase: 'end',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: begun.parent,
-      begin: begun.id,
-      pid: begun.pid,
-      start: begun.start,
-      end: begun.end,
-      pages: begun.pages,
-      cause: begun.cause,
-      owner: begun.owner,
-      from: info.from,
-      to: info.to,
-      selected,
-      migrated,
-      failed: selected - migrated,
-      valid: info.valid ?? 0,
-      writable: info.writable ?? 0,
-      given: info.given ?? 0,
-    });
+    const span = this.#open.end('migrate', info, '');
+    if (span === undefined) return;
+    const { id } = span;
+    const at = this.#end(span);
+    for (const sink of this.sinks) sink.migrateEnd(at, id, info, selected, migrated);
   }
 
   migratePhase(info: MigrateInfo, step: MigrateStep, phase: 'begin' | 'end'): void {
@@ -300,137 +146,54 @@ export class EventBus extends Listeners {
   }
 
   #phaseBegin(info: MigrateInfo, step: MigrateStep): void {
-    const record: SimEventBegin<'migrate_phase'> = {
-      kind: 'migrate_phase',
-      phase: 'begin',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: this.#parent(),
-      pid: info.mm?.pid ?? null,
-      step,
-      start: info.start,
-      end: info.end,
-    };
-    this.#begin(record, info, step);
+    const at = this.#begin('migrate_phase', info, step, info);
+    for (const sink of this.sinks) sink.phaseBegin(at, info, step);
   }
 
   #phaseEnd(info: MigrateInfo, step: MigrateStep): void {
-    const begun = this.#end('migrate_phase', info, step);
-    if (begun === undefined) return;
-    this.#tell({
-      kind: 'migrate_phase',
-      phase: 'end',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: begun.parent,
-      begin: begun.id,
-      pid: begun.pid,
-      step: begun.step,
-      start: begun.start,
-      end: begun.end,
-    });
+    const span = this.#open.end('migrate_phase', info, step);
+    if (span === undefined) return;
+    const { id } = span;
+    const at = this.#end(span);
+    for (const sink of this.sinks) sink.phaseEnd(at, id, info, step);
   }
 
   // Notifiers ------------------------------------------------------------------------------------
 
   invalidateBegin(range: NotifierRange): void {
-    const record: SimEventBegin<'invalidate'> = {
-      kind: 'invalidate',
-      phase: 'begin',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: this.#parent(),
-      pid: range.mm.pid,
-      start: range.start,
-      end: range.end,
-      event: range.event,
-      owner: range.owner,
-    };
-    this.#begin(record, range, '');
+    const at = this.#begin('invalidate', range, '', range);
+    for (const sink of this.sinks) sink.invalidateBegin(at, range);
   }
 
   invalidateEnd(range: NotifierRange): void {
-    const begun = this.#end('invalidate', range, '');
-    if (begun === undefined) return;
-    this.#tell({
-      kind: 'invalidate',
-      phase: 'end',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: begun.parent,
-      begin: begun.id,
-      pid: begun.pid,
-      start: begun.start,
-      end: begun.end,
-      event: begun.event,
-      owner: begun.owner,
-    });
+    const span = this.#open.end('invalidate', range, '');
+    if (span === undefined) return;
+    const { id } = span;
+    const at = this.#end(span);
+    for (const sink of this.sinks) sink.invalidateEnd(at, id, range);
   }
 
   /** The notifier named `notifier` has heard of `range`. */
   notified(range: NotifierRange, notifier: string, ignored: boolean): void {
-    this.#tell({
-      kind: 'invalidate_call',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: this.#parent(),
-      pid: range.mm.pid,
-      start: range.start,
-      end: range.end,
-      event: range.event,
-      owner: range.owner,
-      notifier,
-      ignored,
-    });
+    const at = this.#moment();
+    for (const sink of this.sinks) sink.notified(at, range, notifier, ignored);
   }
 
   // Moments --------------------------------------------------------------------------------------
 
   ownerChange(mm: Mm, va: Va, page: Page, from: PageHome, to: PageHome): void {
-    this.#tell({
-      kind: 'owner_change',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: this.#parent(),
-      pid: mm.pid,
-      va,
-      page,
-      from,
-      to,
-    });
+    const at = this.#moment();
+    for (const sink of this.sinks) sink.ownerChange(at, mm, va, page, from, to);
   }
 
   pageFree(page: Page, pagemap: DevPagemap | null): void {
-    this.#tell({
-      kind: 'page_free',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: this.#parent(),
-      page,
-      pagemap: pagemap?.name ?? null,
-      owner: pagemap?.owner ?? 'system',
-    });
+    const at = this.#moment();
+    for (const sink of this.sinks) sink.pageFree(at, page, pagemap);
   }
 
   mappingChange(mm: Mm, what: MappingChange, start: Va, end: Va): void {
-    this.#tell({
-      kind: 'mapping_change',
-      id: this.#id(),
-      timeNs: this.#scheduler.nowNs,
-      thread: this.#scheduler.current.name,
-      parent: this.#parent(),
-      pid: mm.pid,
-      what,
-      start,
-      end,
-    });
+    const at = this.#moment();
+    for (const sink of this.sinks) sink.mappingChange(at, mm, what, start, end);
   }
 
   // Records --------------------------------------------------------------------------------------
@@ -443,52 +206,36 @@ export class EventBus extends Listeners {
     (this.emit as (name: Name, event: SimEvent) => boolean)(event.kind, event);
   }
 
-  #id(): number {
-    return this.#nextId++;
+  /** A record in the innermost span of the running thread. */
+  #moment(): Stamp {
+    const { current, nowNs } = this.#scheduler;
+    const { spans } = current;
+    return this.#stampOf(nowNs, current.name, spans.length > 0 ? spans[spans.length - 1]! : null);
   }
 
-  /** The innermost span of the running thread. */
-  #parent(): number | null {
-    return this.#scheduler.current.spans.at(-1) ?? null;
+  /** The beginning of a span, which by `of` and `part` is found again when it ends. */
+  #begin(kind: SpanKind, of: object, part: number | string, info: object, cause?: number): Stamp {
+    const at = this.#moment();
+    if (cause !== undefined) at.parent = cause;
+    this.#open.begin(at.id, at.parent, this.#scheduler.current, kind, of, part, info);
+    return at;
   }
 
-  #begin(record: SimEventBegin<SpanKind>, of: object, part: number | string): void {
-    const thread = this.#scheduler.current;
-    thread.spans.push(record.id);
-    this.#open.push({ record, thread, of, part });
-    this.#tell(record);
+  #end({ parent }: OpenSpan): Stamp {
+    const { current, nowNs } = this.#scheduler;
+    return this.#stampOf(nowNs, current.name, parent);
   }
 
-  /**
-   * Closes the latest span of that description and returns its beginning, or undefined where
-   * nobody heard it begin. Spans may end out of order, as two migrations of one driver may.
-   */
-  #end<K extends SpanKind>(
-    kind: K,
-    of: object,
-    part: number | string,
-  ): SimEventBegin<K> | undefined {
-    const open = this.#open;
-    for (let at = open.length - 1; at >= 0; at--) {
-      const span = open[at]!;
-      if (span.of !== of || span.part !== part || span.record.kind !== kind) continue;
-      if (at === open.length - 1) open.pop();
-      else open.splice(at, 1);
-      leave(span);
-      return span.record as SimEventBegin<K>;
-    }
-    return undefined;
+  #stampOf(timeNs: number, thread: string, parent: number | null): Stamp {
+    const stamp = this.#stamp;
+    stamp.id = this.#nextId++;
+    stamp.timeNs = timeNs;
+    stamp.thread = thread;
+    stamp.parent = parent;
+    return stamp;
   }
 
-  /** With the last listener goes what is open: its end will find nobody who heard it begin. */
   protected override onSilence(): void {
-    for (const span of this.#open.splice(0)) leave(span);
+    this.#open.clear();
   }
-}
-
-function leave({ record, thread }: OpenSpan): void {
-  const { spans } = thread;
-  const at = spans.lastIndexOf(record.id);
-  if (at === spans.length - 1) spans.pop();
-  else if (at >= 0) spans.splice(at, 1);
 }

@@ -1,18 +1,36 @@
 /** Who listens to a machine; knows at any time whether anybody does. */
 import { EventEmitter } from 'eventemitter3';
+import type { EventSink } from './sink.ts';
 import type { SimEventMap } from './types.ts';
 
 export type Name = keyof SimEventMap;
 export type Listener<N extends Name> = EventEmitter.EventListener<SimEventMap, N>;
 
 export abstract class Listeners extends EventEmitter<SimEventMap> {
-  /** True while there is a listener. */
+  /** True while there is a listener or a sink. */
   listening = false;
   /** Listeners to a kind, those to every kind not counted. */
   protected kindsHeard = 0;
+  /** Whom to tell: the sinks, and after them, where there are listeners, who tells those. */
+  protected sinks: readonly EventSink[] = [];
+  #attached: readonly EventSink[] = [];
+
+  /** Tells the listeners, once there are some. */
+  protected abstract readonly teller: EventSink;
 
   /** The last listener has gone. */
   protected abstract onSilence(): void;
+
+  /** Tells `sink` everything from now on, before any listener hears of it. */
+  attach(sink: EventSink): void {
+    this.#attached = [...this.#attached, sink];
+    this.#count();
+  }
+
+  detach(sink: EventSink): void {
+    this.#attached = this.#attached.filter((one) => one !== sink);
+    this.#count();
+  }
 
   override on<N extends Name>(name: N, listener: Listener<N>, context?: unknown): this {
     super.on(name, listener, context);
@@ -60,7 +78,8 @@ export abstract class Listeners extends EventEmitter<SimEventMap> {
   #count(): void {
     const heard = this.eventNames();
     this.kindsHeard = heard.filter((name) => name !== '*').length;
-    this.listening = heard.length > 0;
+    this.sinks = heard.length > 0 ? [...this.#attached, this.teller] : this.#attached;
+    this.listening = this.sinks.length > 0;
     if (!this.listening) this.onSilence();
   }
 }
