@@ -13,6 +13,7 @@ export {
 export * from './core/errno.ts';
 export { SimError, type SimErrorCode } from './core/errors.ts';
 export { EventBus } from './core/events/bus.ts';
+export type { DeviceFaultInfo } from './core/events/call.ts';
 export type { CpuFaultInfo, EventSink, ReplayInfo, Stamp } from './core/events/sink.ts';
 export { eventStream } from './core/events/stream.ts';
 export type * from './core/events/types.ts';
@@ -27,11 +28,13 @@ export { makeDeviceExclusiveRange } from './core/hmm/exclusive.ts';
 export {
   type IntervalNotifier,
   type IntervalNotifierOps,
+  mmuIntervalDoze,
   mmuIntervalNotifierInsert,
   mmuIntervalNotifierRemove,
   mmuIntervalReadBegin,
   mmuIntervalReadRetry,
   mmuIntervalSetSeq,
+  mmuIntervalWake,
   type NotifierRange,
   type NotifyEvent,
 } from './core/hmm/notifier.ts';

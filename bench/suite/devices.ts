@@ -74,7 +74,7 @@ export const DEVICE_COUNT: Measurement = {
     {
       ...common,
       name: TOGETHER,
-      note: 'the same; each device has a notifier on the process, and each must be asked',
+      note: 'the same; each device has a notifier on the process',
     },
   ],
   async run({ rounds }) {

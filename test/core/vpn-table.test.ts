@@ -1,6 +1,7 @@
 // The table beside a Map, with few blocks and with more than are found at once.
 
 import { describe, expect, it } from 'vitest';
+import { WordPool } from '../../src/core/memory/word-pool.ts';
 import { VpnTable } from '../../src/core/mm/vpn-table.ts';
 
 function randomBelow(seed: number): (limit: number) => number {
@@ -41,5 +42,66 @@ describe.each([
     expect([...table.entries()]).toEqual([...model].sort(([a], [b]) => a - b));
     table.clear();
     expect([table.size, table.get(0)]).toEqual([0, -1]);
+  });
+});
+
+describe('blocks that are runs', () => {
+  const BLOCK = 512;
+
+  it('are there as a Map would have them, whatever breaks them', () => {
+    const table = new VpnTable();
+    const model = new Map<number, number>();
+    const below = randomBelow(5);
+    for (let round = 0; round < 400; round++) {
+      const start = below(6) * BLOCK + (below(3) === 0 ? below(BLOCK) : 0);
+      const step = [1, -1, 4, -4, 0][below(5)]!;
+      const first = below(2) === 0 ? 2 ** 31 : 2 ** 32 - 10_000 + below(1000);
+      for (let i = 0; i < BLOCK; i++) {
+        table.set(start + i, first + step * i);
+        model.set(start + i, first + step * i);
+      }
+      for (let n = below(4); n > 0; n--) {
+        const vpn = below(7 * BLOCK);
+        const kind = below(4);
+        if (kind === 0) {
+          table.set(vpn, n);
+          model.set(vpn, n);
+        } else if (kind === 1) {
+          const same = model.get(vpn);
+          if (same !== undefined) table.set(vpn, same);
+        } else if (kind === 2) {
+          table.delete(vpn);
+          model.delete(vpn);
+        } else {
+          const from = below(2) === 0 ? vpn : below(6) * BLOCK;
+          const end = from + (below(2) === 0 ? BLOCK : below(900));
+          table.deleteRange(from, end);
+          for (let one = from; one < end; one++) model.delete(one);
+        }
+      }
+      expect(table.size).toBe(model.size);
+      for (let vpn = 0; vpn < 8 * BLOCK; vpn++) {
+        if (table.get(vpn) !== (model.get(vpn) ?? -1)) expect(vpn).toBe('as in the Map');
+      }
+      const wanted = [...model].sort(([a], [b]) => a - b);
+      if (round % 20 === 0) expect([...table.entries()]).toEqual(wanted);
+    }
+    table.clear();
+    expect([...table.entries()]).toEqual([]);
+  });
+
+  it('have no words, and get words that others left dirty', () => {
+    const pool = new WordPool();
+    const table = new VpnTable(pool);
+    const dirty = pool.take(BLOCK);
+    pool.give(dirty.fill(7));
+    for (let i = 0; i < BLOCK; i++) table.set(i, 100 + i);
+    // The table gave its array back.
+    const again = pool.take(BLOCK);
+    expect(again).toBe(dirty);
+    pool.give(again.fill(7));
+    table.delete(3);
+    expect([table.get(2), table.get(3), table.get(4)]).toEqual([102, -1, 104]);
+    expect(pool.take(BLOCK)).not.toBe(dirty);
   });
 });

@@ -17,6 +17,7 @@ import type { Owner } from '../pagemap/pagemap.ts';
 import { type MaybeTask, PREEMPT, settle, type Task } from '../sched/task.ts';
 import { WaitQueue } from '../sched/wait-queue.ts';
 import { TASK_SIZE, type Va } from '../units.ts';
+import { IntervalList } from './interval-list.ts';
 import { MmuNotifiers } from './mmu-notifier.ts';
 
 /** Why entries change: enum mmu_notifier_event. */
@@ -52,6 +53,8 @@ export interface IntervalNotifierOps {
    * that only for a migration by its own owner. May sleep on a mutex.
    */
   invalidate(notifier: IntervalNotifier, range: NotifierRange, seq: number): MaybeTask<boolean>;
+  /** Of a notifier that dozes: would `invalidate` let `range` pass without a word? False if absent. */
+  ignores?(range: NotifierRange): boolean;
 }
 
 /** struct mmu_interval_notifier: watches [start, end) of one address space. */
@@ -60,10 +63,18 @@ export class IntervalNotifier {
   readonly start: Va;
   readonly end: Va;
   readonly ops: IntervalNotifierOps;
-  /** Always odd. */
+  /** Always odd. Of one that dozes, that of the last change it was told of. */
   invalidateSeq: number;
+  /** See `mmuIntervalDoze`. */
+  dozes: boolean;
+  /** Changes that touch [toldFrom, toldTo) are told in any case; the whole interval unless it dozes. */
+  toldFrom: Va;
+  toldTo: Va;
 
   constructor(mm: Mm, start: Va, end: Va, ops: IntervalNotifierOps, invalidateSeq: number) {
+    this.dozes = false;
+    this.toldFrom = start;
+    this.toldTo = end;
     this.mm = mm;
     this.start = start;
     this.end = end;
@@ -80,7 +91,9 @@ export class NotifierSubscriptions {
   invalidateSeq = 2;
   activeInvalidations = 0;
   readonly #kernel: Kernel;
-  readonly #intervals: IntervalNotifier[] = [];
+  readonly #intervals: IntervalList = new IntervalList();
+  /** Ranges that notifiers may have dozed through since the invalidations that run now began. */
+  readonly #dozedThrough: NotifierRange[] = [];
   readonly #deferred: Deferred[] = [];
   readonly #pid: number;
   /** Most address spaces see nobody wait. */
@@ -100,7 +113,7 @@ export class NotifierSubscriptions {
   }
 
   get intervals(): readonly IntervalNotifier[] {
-    return this.#intervals;
+    return this.#intervals.all;
   }
 
   get isInvalidating(): boolean {
@@ -125,14 +138,14 @@ export class NotifierSubscriptions {
       }
     }
     const notifier = new IntervalNotifier(mm, start, end, ops, seq);
-    this.#intervals.push(notifier);
+    this.#intervals.add(notifier);
     return notifier;
   }
 
   /** mmu_interval_notifier_remove: no callback runs for it once this is over. */
   remove(notifier: IntervalNotifier): MaybeTask<undefined> {
     if (this.isInvalidating) return this.#removeLater(notifier);
-    this.#take(notifier);
+    this.#intervals.remove(notifier);
     return undefined;
   }
 
@@ -150,12 +163,26 @@ export class NotifierSubscriptions {
     return undefined;
   }
 
-  #take(notifier: IntervalNotifier): void {
-    const at = this.#intervals.indexOf(notifier);
-    if (at < 0) return;
-    // Mostly the last one that came: a snapshot's.
-    if (at === this.#intervals.length - 1) this.#intervals.pop();
-    else this.#intervals.splice(at, 1);
+  /** See `mmuIntervalDoze`. */
+  doze(notifier: IntervalNotifier, from: Va, to: Va): void {
+    const isWhole = notifier.start === 0 && notifier.end === TASK_SIZE;
+    invariant(isWhole, 'only a notifier of the whole address space dozes');
+    this.#intervals.doze(notifier, from, to);
+  }
+
+  /** See `mmuIntervalWake`. */
+  wake(notifier: IntervalNotifier): void {
+    this.#wakeAfter(notifier, this.#dozedThrough);
+  }
+
+  /** Once awake, it has been told of what it dozed through: of `ranges`, which are not over yet. */
+  #wakeAfter(notifier: IntervalNotifier, ranges: readonly NotifierRange[]): void {
+    if (!notifier.dozes) return;
+    this.#intervals.wake(notifier);
+    const { ops } = notifier;
+    if (ranges.some((range) => ops.ignores?.(range) !== true)) {
+      notifier.invalidateSeq = this.invalidateSeq;
+    }
   }
 
   /**
@@ -165,7 +192,16 @@ export class NotifierSubscriptions {
   start(range: NotifierRange): Task<undefined> | undefined {
     if (this.#kernel.events.listening) this.#kernel.events.invalidateBegin(range);
     this.activeInvalidations++;
-    return this.#callFrom(0, range);
+    if (!this.#intervals.someDoze || this.#isNoticed()) return this.#callFrom(0, range);
+    this.invalidateSeq |= 1;
+    this.#dozedThrough.push(range);
+    return this.#callAwakeFrom(0, range);
+  }
+
+  /** Can anybody tell whether a notifier was called: by events, time, or the locks that it takes? */
+  #isNoticed(): boolean {
+    const { events, timing, scheduler } = this.#kernel;
+    return events.listening || timing !== null || scheduler.slowLocks;
   }
 
   /**
@@ -186,6 +222,7 @@ export class NotifierSubscriptions {
     this.activeInvalidations--;
     if (this.activeInvalidations === 0 && this.isInvalidating) {
       this.invalidateSeq++;
+      this.#dozedThrough.length = 0;
       this.#applyDeferred();
       this.#waiters?.wakeAll();
     }
@@ -220,8 +257,35 @@ export class NotifierSubscriptions {
     return this.#waiters;
   }
 
+  /** `#callFrom`, past notifiers that doze and have nothing in `range`. */
+  #callAwakeFrom(first: number, range: NotifierRange): Task<undefined> | undefined {
+    const list = this.#intervals;
+    for (let i = list.next(first, range); i >= 0; i = list.next(i + 1, range)) {
+      const notifier = list.all[i]!;
+      const seqBefore = notifier.invalidateSeq;
+      const result = notifier.ops.invalidate(notifier, range, this.invalidateSeq);
+      if (typeof result === 'object') {
+        this.#wakeAll(i, range);
+        return this.#finishFrom(i, result, range, seqBefore);
+      }
+    }
+    return this.wholeSpace.start(range);
+  }
+
+  /**
+   * The notifier at place `at` makes the call for `range` wait, and anything may happen meanwhile.
+   * So nobody dozes any more: who comes before has been told, who comes after will be.
+   */
+  #wakeAll(at: number, range: NotifierRange): void {
+    const dozed = this.#dozedThrough.splice(0);
+    const others = dozed.filter((one) => one !== range);
+    for (const [i, notifier] of this.intervals.entries()) {
+      this.#wakeAfter(notifier, i < at ? dozed : others);
+    }
+  }
+
   #callFrom(first: number, range: NotifierRange): Task<undefined> | undefined {
-    const intervals = this.#intervals;
+    const intervals = this.#intervals.all;
     for (let i = first; i < intervals.length; i++) {
       const notifier = intervals[i]!;
       if (notifier.start >= range.end || notifier.end <= range.start) continue;
@@ -237,7 +301,7 @@ export class NotifierSubscriptions {
 
   /** False: a driver would have to sleep. */
   #callNonblock(range: NotifierRange): boolean {
-    for (const notifier of this.#intervals) {
+    for (const notifier of this.#intervals.all) {
       if (notifier.start >= range.end || notifier.end <= range.start) continue;
       this.invalidateSeq |= 1;
       const seqBefore = notifier.invalidateSeq;
@@ -256,7 +320,7 @@ export class NotifierSubscriptions {
     range: NotifierRange,
     seqBefore: number,
   ): Task<undefined> {
-    const notifier = this.#intervals[index]!;
+    const notifier = this.#intervals.all[index]!;
     yield* running;
     if (this.#kernel.events.listening) this.#tell(notifier, range, seqBefore);
     const rest = this.#callFrom(index + 1, range);
@@ -272,8 +336,8 @@ export class NotifierSubscriptions {
   #applyDeferred(): void {
     if (this.#deferred.length === 0) return;
     for (const { notifier, insert } of this.#deferred.splice(0)) {
-      if (insert) this.#intervals.push(notifier);
-      else this.#take(notifier);
+      if (insert) this.#intervals.add(notifier);
+      else this.#intervals.remove(notifier);
     }
   }
 }
@@ -298,6 +362,21 @@ export function mmuIntervalNotifierRemove(notifier: IntervalNotifier): Task<unde
 /** The same for paths where speed counts: done at once where no invalidation is running. */
 export function mmuIntervalNotifierRemoveStep(notifier: IntervalNotifier): MaybeTask<undefined> {
   return notifier.mm.notifiers.remove(notifier);
+}
+
+/**
+ * Lets a notifier of the whole address space doze: no lock that its `invalidate` takes is held, nobody is
+ * between read begin and read retry, and the driver has nothing outside of [from, to). Until
+ * `mmuIntervalWake`, changes elsewhere may pass without a call, unless somebody can tell: by events, by
+ * the time it takes, or by the locks it takes.
+ */
+export function mmuIntervalDoze(notifier: IntervalNotifier, from: Va, to: Va): void {
+  notifier.mm.notifiers.doze(notifier, from, to);
+}
+
+/** To be called before the driver takes its lock, begins to read, or maps anything. */
+export function mmuIntervalWake(notifier: IntervalNotifier): void {
+  notifier.mm.notifiers.wake(notifier);
 }
 
 /** Called by `invalidate`, under the driver's lock. */

@@ -17,6 +17,7 @@ import type { Task } from '../sched/task.ts';
 import type { Thread } from '../sched/thread.ts';
 import { WaitQueue } from '../sched/wait-queue.ts';
 import { NO_PAGE, type Page } from '../units.ts';
+import { DriverWords } from './driver-words.ts';
 import { type Frames, ZERO_FRAME } from './frames.ts';
 
 /** Page lock, held. The id of the thread that took it stands in the upper half of the flag word. */
@@ -68,16 +69,15 @@ export class Pages {
   mapcount: Uint16Array<ArrayBuffer> = new Uint16Array(0);
   /** PG_* bits, the upper part of the index, and who holds the lock. */
   flags: Uint32Array<ArrayBuffer> = new Uint32Array(0);
-  /** Id of the anon_vma or file the page belongs to; 0 is none. Link of the free list of RAM. */
+  /** Id of the anon_vma or file the page belongs to; 0 is none. Of a free page, link of a free list. */
   mapping: Uint32Array<ArrayBuffer> = new Uint32Array(0);
   /** Contents. Changed by methods only, which tell the TLBs. */
   frame: Uint32Array<ArrayBuffer> = new Uint32Array(0);
   /** The lower 32 bits of the index. */
   #indexLow: Uint32Array<ArrayBuffer> = new Uint32Array(0);
   /** A word a device page, section after section; by section, where its words begin. */
-  #driverData: Uint32Array<ArrayBuffer> = new Uint32Array(0);
+  readonly #driverWords: DriverWords = new DriverWords();
   #driverDataOfSection: Uint32Array<ArrayBuffer> = new Uint32Array(0);
-  #driverDataUsed = 0;
   /** By section: 0 for RAM, else the id of a pagemap. */
   #pagemapIdOfSection: Uint16Array<ArrayBuffer> = new Uint16Array(0);
   /** What CPUs remember of mapped pages. */
@@ -128,7 +128,7 @@ export class Pages {
     return this.#rowsUsed;
   }
 
-  /** Bytes of one row over all columns; a device page has a word more, the driver's. */
+  /** Bytes of one row over all columns; a device page has the driver's word, too. */
   get bytesPerRow(): number {
     const { refcount, mapcount, flags, mapping, frame } = this;
     const columns = [refcount, mapcount, flags, mapping, frame, this.#indexLow];
@@ -197,12 +197,12 @@ export class Pages {
 
   /** The driver's own word of a device page: page->zone_device_data. */
   driverDataOf(page: Page): number {
-    return this.#driverData[this.#driverDataAt(page)]!;
+    return this.#driverWords.get(this.#driverDataAt(page));
   }
 
-  /** @param word 0 to 2^32 - 1 */
+  /** @param word 0 to 2^32 - 1; small ones cost less memory */
   setDriverData(page: Page, word: number): void {
-    this.#driverData[this.#driverDataAt(page)] = word;
+    this.#driverWords.set(this.#driverDataAt(page), word);
   }
 
   #driverDataAt(page: Page): number {
@@ -404,8 +404,8 @@ export class Pages {
     this.#pagemaps[this.#pagemapIdOfSection[section]!] = null;
     this.#pagemapIdOfSection.fill(0, section, (first + rows) >>> SECTION_SHIFT);
     this.refcount.fill(0, first, first + count);
-    const words = this.#driverDataAt(first);
-    this.#driverData.fill(0, words, words + count);
+    this.mapping.fill(0, first, first + count);
+    this.#driverWords.clear(this.#driverDataAt(first), count);
     const runs = this.#freeRuns.get(rows);
     if (runs === undefined) this.#freeRuns.set(rows, [first]);
     else runs.push(first);
@@ -414,15 +414,10 @@ export class Pages {
   /** Rows that have a driver's word each. */
   #takeDeviceRows(count: number): Page {
     const first = this.#takeRows(count);
-    const words = this.#driverDataUsed + count;
-    if (words > this.#driverData.length) {
-      const length = Math.max(words, roundUp(this.#driverData.length * GROWTH));
-      this.#driverData = grown(this.#driverData, new Uint32Array(length));
-    }
+    const words = this.#driverWords.add(count, GROWTH);
     for (let row = 0; row < count; row += SECTION_PAGES) {
-      this.#driverDataOfSection[(first + row) >>> SECTION_SHIFT] = this.#driverDataUsed + row;
+      this.#driverDataOfSection[(first + row) >>> SECTION_SHIFT] = words + row;
     }
-    this.#driverDataUsed = words;
     return first;
   }
 

@@ -2,7 +2,8 @@
  * A sparse table from virtual page numbers to numbers: what the page table of a device is made of.
  *
  * Blocks of 512 entries lie under their number, so that neighbours share a look-up and gaps cost
- * nothing. The blocks used last are found without one.
+ * nothing. The blocks used last are found without one. A full block whose values follow each other,
+ * as those of pages that were allocated one after the other do, is two numbers.
  */
 import { WordPool } from '../memory/word-pool.ts';
 import type { Vpn } from '../units.ts';
@@ -14,13 +15,17 @@ const RECENT_BLOCKS_MAX = 65_536;
 
 interface Block {
   readonly number: number;
-  /** The value plus 1; 0 where there is none. */
-  readonly words: Uint32Array;
+  /** The value plus 1; 0 where there is none. Empty where the block is a run. */
+  words: Uint32Array;
   used: number;
+  /** Of a run: the first word, and what each is more than the one before; 0 where it is none. */
+  first: number;
+  step: number;
 }
 
+const NO_WORDS: Uint32Array = new Uint32Array(0);
 /** No table has it: it stands where there is no block. */
-const NONE: Block = { number: -1, words: new Uint32Array(0), used: 0 };
+const NONE: Block = { number: -1, words: NO_WORDS, used: 0, first: 0, step: 0 };
 
 export class VpnTable {
   readonly #blocks: Map<number, Block> = new Map();
@@ -48,7 +53,7 @@ export class VpnTable {
       block = this.#find(number);
       if (block === NONE) return -1;
     }
-    return block.words[vpn - number * BLOCK_ENTRIES]! - 1;
+    return wordAt(block, vpn - number * BLOCK_ENTRIES) - 1;
   }
 
   /** @param value 0 to 2^32 - 2 */
@@ -60,11 +65,15 @@ export class VpnTable {
       if (block === NONE) block = this.#add(number);
     }
     const at = vpn - number * BLOCK_ENTRIES;
-    if (block.words[at] === 0) {
-      block.used++;
-      this.#size++;
+    if (block.step !== 0) {
+      if (wordAt(block, at) === value + 1) return;
+      this.#unfold(block);
     }
+    const isNew = block.words[at] === 0;
     block.words[at] = value + 1;
+    if (!isNew) return;
+    this.#size++;
+    if (++block.used === BLOCK_ENTRIES) this.#fold(block);
   }
 
   delete(vpn: Vpn): void {
@@ -72,7 +81,9 @@ export class VpnTable {
     let block = this.#recent[number & this.#mask]!;
     if (block.number !== number) block = this.#find(number);
     const at = vpn - number * BLOCK_ENTRIES;
-    if (block === NONE || block.words[at] === 0) return;
+    if (block === NONE) return;
+    if (block.step !== 0) this.#unfold(block);
+    if (block.words[at] === 0) return;
     block.words[at] = 0;
     block.used--;
     this.#size--;
@@ -94,7 +105,7 @@ export class VpnTable {
 
   clear(): void {
     if (this.#blocks.size === 0) return;
-    for (const { words } of this.#blocks.values()) this.#pool.give(words);
+    for (const { words, step } of this.#blocks.values()) if (step === 0) this.#pool.give(words);
     this.#blocks.clear();
     this.#recent = [NONE];
     this.#mask = 0;
@@ -107,12 +118,13 @@ export class VpnTable {
     for (const number of numbers) {
       const base = number * BLOCK_ENTRIES;
       if (base >= end || base + BLOCK_ENTRIES <= first) continue;
-      const { words, used } = this.#blocks.get(number)!;
-      let left = used;
+      const block = this.#blocks.get(number)!;
+      let left = block.used;
       for (let i = 0; left > 0; i++) {
-        if (words[i] === 0) continue;
+        const word = wordAt(block, i);
+        if (word === 0) continue;
         left--;
-        if (base + i >= first && base + i < end) yield [base + i, words[i]! - 1];
+        if (base + i >= first && base + i < end) yield [base + i, word - 1];
       }
     }
   }
@@ -125,7 +137,8 @@ export class VpnTable {
   }
 
   #add(number: number): Block {
-    const block: Block = { number, words: this.#pool.take(BLOCK_ENTRIES), used: 0 };
+    const words = this.#pool.take(BLOCK_ENTRIES);
+    const block: Block = { number, words, used: 0, first: 0, step: 0 };
     this.#blocks.set(number, block);
     const known = this.#recent.length;
     if (this.#blocks.size > known && known < RECENT_BLOCKS_MAX) {
@@ -143,6 +156,14 @@ export class VpnTable {
     const base = number * BLOCK_ENTRIES;
     const from = Math.max(first, base);
     const to = Math.min(end, base + BLOCK_ENTRIES);
+    if (block.step !== 0) {
+      if (to - from === BLOCK_ENTRIES) {
+        this.#size -= block.used;
+        this.#drop(block);
+        return;
+      }
+      this.#unfold(block);
+    }
     for (let i = from - base; i < to - base; i++) {
       if (block.words[i] === 0) continue;
       block.words[i] = 0;
@@ -151,8 +172,39 @@ export class VpnTable {
     }
     if (block.used > 0) return;
     // Whoever unmaps a range may be done with it; single entries that go come back soon.
+    this.#drop(block);
+  }
+
+  #drop(block: Block): void {
+    const { number, words, step } = block;
     this.#blocks.delete(number);
-    this.#pool.give(block.words);
+    if (step === 0) this.#pool.give(words);
     if (this.#recent[number & this.#mask] === block) this.#recent[number & this.#mask] = NONE;
   }
+
+  /** Makes a run of a full block, if it is one. */
+  #fold(block: Block): void {
+    const { words } = block;
+    const first = words[0]!;
+    const step = words[1]! - first;
+    if (step === 0) return;
+    for (let i = 2; i < BLOCK_ENTRIES; i++) if (words[i] !== first + step * i) return;
+    block.first = first;
+    block.step = step;
+    block.words = NO_WORDS;
+    this.#pool.give(words);
+  }
+
+  /** Gives a run its words again. */
+  #unfold(block: Block): void {
+    const words = this.#pool.take(BLOCK_ENTRIES);
+    for (let i = 0; i < BLOCK_ENTRIES; i++) words[i] = wordAt(block, i);
+    block.words = words;
+    block.step = 0;
+  }
+}
+
+/** A word of a block: the value plus 1, or 0. */
+function wordAt({ words, first, step }: Block, at: number): number {
+  return step === 0 ? words[at]! : first + step * at;
 }

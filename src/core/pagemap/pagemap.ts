@@ -204,7 +204,7 @@ function requestFreeMemRegion(taken: readonly DevPagemap[], bytes: number): numb
   return at > size ? at : -1;
 }
 
-/** A list of free device pages, last in, first out, threaded through the pages' driver data. */
+/** A list of free device pages, last in, first out, threaded through the column of mappings. */
 export class FreePages {
   readonly #kernel: Kernel;
   #head: Page = NO_PAGE;
@@ -230,7 +230,7 @@ export class FreePages {
   }
 
   push(page: Page): void {
-    this.#kernel.pages.setDriverData(page, this.#head);
+    this.#kernel.pages.mapping[page] = this.#head;
     this.#head = page;
     this.#count++;
   }
@@ -249,8 +249,10 @@ export class FreePages {
     this.#count--;
     const page = this.#head;
     if (page !== NO_PAGE) {
-      this.#head = this.#kernel.pages.driverDataOf(page);
-      this.#kernel.pages.setDriverData(page, 0);
+      const { pages } = this.#kernel;
+      this.#head = pages.mapping[page]!;
+      pages.mapping[page] = 0;
+      pages.setDriverData(page, 0);
       return page;
     }
     const region = this.#untouched.at(-1)!;

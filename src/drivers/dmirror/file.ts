@@ -6,9 +6,11 @@ import { isNoticed, userCall } from '../../core/events/call.ts';
 import {
   type IntervalNotifier,
   type IntervalNotifierOps,
+  mmuIntervalDoze,
   mmuIntervalNotifierInsert,
   mmuIntervalNotifierRemove,
   mmuIntervalSetSeq,
+  mmuIntervalWake,
   type NotifierRange,
 } from '../../core/hmm/notifier.ts';
 import type { Mm } from '../../core/mm/mm.ts';
@@ -67,6 +69,8 @@ export class DmirrorFile implements OpenFile {
   readonly mutex: Mutex;
   readonly notifier: IntervalNotifier;
   #closed = false;
+  /** Calls that have begun and not ended. */
+  #calls = 0;
 
   /** Use `Dmirror.open`. */
   constructor(device: Dmirror, proc: Process, id: number) {
@@ -79,6 +83,7 @@ export class DmirrorFile implements OpenFile {
     const ops: IntervalNotifierOps = {
       name: device.name,
       invalidate: (notifier, range, seq) => this.#invalidate(notifier, range, seq),
+      ignores: (range) => this.#ignores(range),
     };
     const notifier = mmuIntervalNotifierInsert(proc.mm, ops);
     if (typeof notifier === 'number') {
@@ -89,6 +94,7 @@ export class DmirrorFile implements OpenFile {
       );
     }
     this.notifier = notifier;
+    this.#doze();
   }
 
   get closed(): boolean {
@@ -265,10 +271,32 @@ export class DmirrorFile implements OpenFile {
   /** An ioctl, for those who listen. */
   #told<R extends DmirrorResult>(name: string, va: Va, npages: number, task: Task<R>): Task<R> {
     const { device, mm } = this;
-    if (!isNoticed(device.kernel)) return task;
+    const awake = this.#awake(task);
+    if (!isNoticed(device.kernel)) return awake;
     const end = va + npages * mm.pageSize;
     const call = { actor: device.name, name, mm, start: va, end };
-    return userCall(device.kernel, call, task, ({ ret }) => ret);
+    return userCall(device.kernel, call, awake, ({ ret }) => ret);
+  }
+
+  /** While a call runs, the notifier hears of everything. */
+  *#awake<R>(task: Task<R>): Task<R> {
+    this.#calls++;
+    mmuIntervalWake(this.notifier);
+    try {
+      return yield* task;
+    } finally {
+      this.#calls--;
+      this.#doze();
+    }
+  }
+
+  /** Between calls, only of what the page table has. */
+  #doze(): void {
+    if (this.#calls > 0 || this.#closed) return;
+    const { first, end } = this.pageTable.extent();
+    const { pageSize } = this.mm;
+    // A range that ends where a page begins takes that one, too.
+    mmuIntervalDoze(this.notifier, (first - 1) * pageSize, end * pageSize);
   }
 
   close(): void {
@@ -316,12 +344,16 @@ export class DmirrorFile implements OpenFile {
 
   /** dmirror_interval_invalidate. */
   #invalidate(notifier: IntervalNotifier, range: NotifierRange, seq: number): MaybeTask<boolean> {
-    const own = range.event === 'migrate' && range.owner === this.device;
-    if (own && !this.device.mended) return true;
+    if (this.#ignores(range)) return true;
     if (!this.mutex.tryLock()) return this.#invalidateLater(notifier, range, seq);
     this.#erase(notifier, range, seq);
     this.mutex.unlock();
     return true;
+  }
+
+  /** As the reference driver, a migration by its own device. */
+  #ignores({ event, owner }: NotifierRange): boolean {
+    return event === 'migrate' && owner === this.device && !this.device.mended;
   }
 
   *#invalidateLater(notifier: IntervalNotifier, range: NotifierRange, seq: number): Task<boolean> {

@@ -31,6 +31,9 @@ const TAGS = 4;
 export class MirrorPageTable {
   /** The page times 4 plus the tag. A read-only zero page is 0. */
   readonly #entries: VpnTable;
+  /** All entries lie from `#first` to `#last`, both included. */
+  #first: Vpn = Number.POSITIVE_INFINITY;
+  #last: Vpn = -1;
 
   /** @param pool where its arrays come from and go to */
   constructor(pool: WordPool) {
@@ -41,7 +44,18 @@ export class MirrorPageTable {
     return this.#entries.size;
   }
 
+  /** Pages outside of [first, end) have no entry. Not always the narrowest. */
+  extent(): { readonly first: Vpn; readonly end: Vpn } {
+    if (this.size === 0) {
+      this.#first = Number.POSITIVE_INFINITY;
+      this.#last = -1;
+    }
+    return { first: this.#first, end: this.#last + 1 };
+  }
+
   set(vpn: Vpn, page: Page, tag: number): void {
+    if (vpn < this.#first) this.#first = vpn;
+    if (vpn > this.#last) this.#last = vpn;
     this.#entries.set(vpn, page * TAGS + tag);
   }
 

@@ -1,0 +1,402 @@
+// Notifiers that doze against notifiers that are always told: nobody can tell, but by asking who was called.
+
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { IntervalList } from '../../src/core/hmm/interval-list.ts';
+import {
+  IntervalNotifier,
+  type IntervalNotifierOps,
+  mmuIntervalDoze,
+  mmuIntervalNotifierInsert,
+  mmuIntervalNotifierRemove,
+  mmuIntervalReadBegin,
+  mmuIntervalReadRetry,
+  mmuIntervalSetSeq,
+  mmuIntervalWake,
+  type NotifierRange,
+} from '../../src/core/hmm/notifier.ts';
+import { Machine, type MachineOptions } from '../../src/core/machine.ts';
+import type { Mm } from '../../src/core/mm/mm.ts';
+import type { Owner } from '../../src/core/pagemap/pagemap.ts';
+import type { Process } from '../../src/core/process.ts';
+import { Mutex } from '../../src/core/sched/locks.ts';
+import { Delay, type MaybeTask, type Task } from '../../src/core/sched/task.ts';
+import { NO_TIME } from '../../src/core/timing.ts';
+import { PAGE_SIZE, TASK_SIZE } from '../../src/core/units.ts';
+import { Dmirror, type DmirrorFile } from '../../src/drivers/dmirror/index.ts';
+import { codeOf } from './tasks.ts';
+
+const PAGES = 24;
+
+/** A driver that maps pages one by one, and says what it did and when. */
+class Mirror implements Owner, IntervalNotifierOps {
+  readonly name: string;
+  readonly mm: Mm;
+  readonly lock: Mutex;
+  readonly mapped: Set<number> = new Set();
+  notifier!: IntervalNotifier;
+  calls = 0;
+  told = 0;
+  readonly #log: string[];
+
+  constructor(mm: Mm, name: string, log: string[]) {
+    this.mm = mm;
+    this.name = name;
+    this.lock = new Mutex(mm.kernel.scheduler, name);
+    this.#log = log;
+  }
+
+  say(what: string): void {
+    this.#log.push(`${this.mm.kernel.scheduler.nowNs} ${this.name} ${what}`);
+  }
+
+  insert(): void {
+    this.notifier = mmuIntervalNotifierInsert(this.mm, this) as IntervalNotifier;
+    this.doze();
+  }
+
+  doze(): void {
+    if (this.calls > 0) return;
+    const pages = [...this.mapped];
+    const from = Math.min(...pages) * PAGE_SIZE;
+    mmuIntervalDoze(this.notifier, from, (Math.max(...pages) + 1) * PAGE_SIZE);
+  }
+
+  ignores({ event, owner }: NotifierRange): boolean {
+    return event === 'migrate' && owner === this;
+  }
+
+  invalidate(_: IntervalNotifier, range: NotifierRange, seq: number): MaybeTask<boolean> {
+    this.told++;
+    if (this.ignores(range)) return true;
+    if (this.lock.tryLock()) return this.#erase(range, seq);
+    return range.blockable === false ? false : this.#eraseLater(range, seq);
+  }
+
+  *#eraseLater(range: NotifierRange, seq: number): Task<boolean> {
+    this.say('waits for its lock');
+    yield* this.lock.lock();
+    return this.#erase(range, seq);
+  }
+
+  #erase({ start, end }: NotifierRange, seq: number): boolean {
+    mmuIntervalSetSeq(this.notifier, seq);
+    const gone = [...this.mapped].filter((p) => p * PAGE_SIZE >= start && p * PAGE_SIZE < end);
+    for (const page of gone) this.mapped.delete(page);
+    if (gone.length > 0) this.say(`drops ${gone}`);
+    this.lock.unlock();
+    return true;
+  }
+
+  /** Maps a page as drivers do; each part takes time. */
+  *map(page: number, reading: number, holding: number): Task<undefined> {
+    this.calls++;
+    mmuIntervalWake(this.notifier);
+    for (let round = 1; ; round++) {
+      const seq = yield* mmuIntervalReadBegin(this.notifier);
+      this.say(`reads, round ${round}`);
+      yield new Delay(reading);
+      if (!this.lock.tryLock()) yield* this.lock.lock();
+      if (!mmuIntervalReadRetry(this.notifier, seq)) break;
+      this.lock.unlock();
+    }
+    this.mapped.add(page);
+    this.say(`maps ${page}`);
+    if (holding > 0) yield new Delay(holding);
+    this.lock.unlock();
+    this.calls--;
+    this.doze();
+    return undefined;
+  }
+
+  /** A call in which nothing is read. */
+  *idle(ns: number): Task<undefined> {
+    this.calls++;
+    mmuIntervalWake(this.notifier);
+    yield new Delay(ns);
+    this.calls--;
+    this.doze();
+    return undefined;
+  }
+}
+
+type Step = readonly [what: number, who: number, page: number, ns: number, holding: number];
+
+const step: fc.Arbitrary<Step> = fc.tuple(
+  fc.nat(9),
+  fc.nat(9),
+  fc.nat(PAGES - 1),
+  fc.nat(7),
+  fc.nat(3),
+);
+const threads = fc.array(fc.array(step, { maxLength: 12 }), { minLength: 1, maxLength: 4 });
+
+/** What the mirrors did, and how often they were told. */
+function play(plan: readonly (readonly Step[])[], heard: boolean): { log: string[]; told: number } {
+  const machine = new Machine();
+  const { mm } = machine.createProcess();
+  const log: string[] = [];
+  const mirrors = Array.from({ length: 10 }, (_, i) => new Mirror(mm, `mirror${i}`, log));
+  for (const mirror of mirrors) mirror.insert();
+  if (heard) machine.events.on('*', () => {});
+  for (const [i, steps] of plan.entries()) machine.scheduler.spawn(`t${i}`, perform(steps));
+  machine.scheduler.runAll();
+  expect(mm.notifiers.isInvalidating).toBe(false);
+  for (const { name, mapped, lock } of mirrors) {
+    log.push(`${name} has ${[...mapped]}`);
+    expect(lock.tryLock()).toBe(true);
+  }
+  return { log, told: mirrors.reduce((sum, { told }) => sum + told, 0) };
+
+  function* perform(steps: readonly Step[]): Task<undefined> {
+    for (const [what, who, page, ns, holding] of steps) {
+      const mirror = mirrors[who]!;
+      if (what < 4) yield* mirror.map(page, ns, holding);
+      else if (what < 5) yield* mirror.idle(ns);
+      else yield* change(mirror, what, page, holding + 1, ns);
+      yield new Delay(holding);
+    }
+    return undefined;
+  }
+
+  function* change(by: Mirror, what: number, page: number, n: number, ns: number): Task<undefined> {
+    const own = what === 5 || what === 6;
+    const blockable = what !== 7;
+    const range: NotifierRange = {
+      mm,
+      start: page * PAGE_SIZE,
+      end: (page + n) * PAGE_SIZE,
+      event: own ? 'migrate' : 'clear',
+      owner: own ? by : null,
+      blockable,
+    };
+    if (!blockable && mm.notifiers.startNonblock(range) !== 0) {
+      by.say('would have to wait');
+      return undefined;
+    }
+    const waiting = blockable ? mm.notifiers.start(range) : undefined;
+    if (waiting !== undefined) yield* waiting;
+    by.say(`changes ${page} and ${n - 1} more`);
+    if (ns > 0) yield new Delay(ns);
+    mm.notifiers.end(range);
+    return undefined;
+  }
+}
+
+describe('notifiers that doze', () => {
+  it('do what those do that are always told, whoever waits for whom', () => {
+    let [told, heard, waits, rounds] = [0, 0, 0, 0];
+    fc.assert(
+      fc.property(threads, (plan) => {
+        const dozing = play(plan, false);
+        const awake = play(plan, true);
+        expect(dozing.log).toEqual(awake.log);
+        told += dozing.told;
+        heard += awake.told;
+        waits += dozing.log.filter((line) => line.includes('waits for its lock')).length;
+        rounds += dozing.log.filter((line) => line.endsWith('round 2')).length;
+      }),
+      { numRuns: 3000, seed: 7 },
+    );
+    expect(told).toBeLessThan(heard / 2);
+    expect(waits).toBeGreaterThan(20);
+    expect(rounds).toBeGreaterThan(100);
+  });
+
+  it('wait, where they wake during a change of which they were not told', () => {
+    const plan: Step[][] = [
+      [[9, 9, 0, 7, 0]],
+      [
+        [9, 9, 0, 0, 0],
+        [0, 3, 20, 0, 0],
+      ],
+    ];
+    const { log } = play(plan, false);
+    expect(log.filter((line) => line.includes('mirror3'))).toEqual([
+      '7 mirror3 reads, round 1',
+      '7 mirror3 maps 20',
+      'mirror3 has 20',
+    ]);
+    expect(log).toEqual(play(plan, true).log);
+  });
+
+  it('are those of whole address spaces alone', () => {
+    const { mm } = new Machine().createProcess();
+    const ops = { name: 'part', invalidate: () => true };
+    const notifier = mmuIntervalNotifierInsert(mm, ops, 0, PAGE_SIZE) as IntervalNotifier;
+    expect(codeOf(() => mmuIntervalDoze(notifier, 0, 0))).toBe('invariant');
+  });
+
+  it('hear of everything where somebody can tell', () => {
+    const noticed: MachineOptions[] = [
+      { checkLockOrder: true },
+      { explorer: { next: (current, others) => current ?? others[0]! } },
+      { timing: NO_TIME },
+    ];
+    for (const options of [{}, ...noticed]) {
+      const { mm } = new Machine(options).createProcess();
+      const mirror = new Mirror(mm, 'one', []);
+      mirror.insert();
+      const range = { mm, start: 0, end: PAGE_SIZE, event: 'clear', owner: null } as const;
+      mm.notifiers.start(range);
+      expect(mirror.told).toBe(noticed.includes(options) ? 1 : 0);
+      mm.notifiers.end(range);
+    }
+  });
+
+  it('may be removed', () => {
+    const machine = new Machine();
+    const { mm } = machine.createProcess();
+    const log: string[] = [];
+    const [one, two] = [new Mirror(mm, 'one', log), new Mirror(mm, 'two', log)];
+    one.insert();
+    two.insert();
+    machine.run(mmuIntervalNotifierRemove(one.notifier));
+    expect(mm.notifiers.intervals).toEqual([two.notifier]);
+    const range = { mm, start: 0, end: PAGE_SIZE, event: 'clear', owner: null } as const;
+    expect(mm.notifiers.start(range)).toBeUndefined();
+    expect([one.told, two.told]).toEqual([0, 0]);
+    expect(mm.notifiers.isInvalidating).toBe(true);
+    mm.notifiers.end(range);
+  });
+});
+
+describe('IntervalList', () => {
+  const ops = { name: 'any', invalidate: () => true };
+  const change = fc.tuple(fc.nat(5), fc.nat(40), fc.nat(12), fc.nat(12));
+
+  it('finds those that must hear of a range, in order', () => {
+    const { mm } = new Machine().createProcess();
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 80 }), (changes) => {
+        const list = new IntervalList();
+        for (const [what, at, a, b] of changes) {
+          const one = list.all[at % Math.max(list.all.length, 1)];
+          if (what < 3 || one === undefined) {
+            list.add(new IntervalNotifier(mm, 0, TASK_SIZE, ops, 1));
+          } else if (what === 3) list.doze(one, Math.min(a, b), Math.max(a, b));
+          else if (what === 4) list.wake(one);
+          else if (at % 3 === 0) list.remove(one);
+          const range: NotifierRange = {
+            mm,
+            start: a,
+            end: a + b + 1,
+            event: 'clear',
+            owner: null,
+          };
+          const found: number[] = [];
+          for (let i = list.next(0, range); i >= 0; i = list.next(i + 1, range)) found.push(i);
+          const wanted = list.all.flatMap(({ toldFrom, toldTo }, i) =>
+            toldFrom < range.end && toldTo > range.start ? [i] : [],
+          );
+          expect(found).toEqual(wanted);
+          expect(list.someDoze).toBe(list.all.some(({ dozes }) => dozes));
+        }
+      }),
+      { numRuns: 500, seed: 3 },
+    );
+  });
+});
+
+// --- dmirrors ---------------------------------------------------------------------------------
+
+/** Two processes, four dmirrors each, and calls at random. What came of each, and what is mapped then. */
+function mirrored(calls: readonly Step[], heard: boolean): unknown[] {
+  const machine = new Machine({ ramBytes: 4096 * PAGE_SIZE });
+  if (heard) machine.events.on('*', () => {});
+  const devices = Array.from({ length: 4 }, (_, i) =>
+    machine.attach(new Dmirror({ chunkBytes: 64 * PAGE_SIZE, mended: i === 3 })),
+  );
+  const procs = [machine.createProcess(), machine.createProcess()];
+  const files = procs.map((proc) => devices.map((device) => device.open(proc)));
+  const buffers = procs.map((proc) => proc.mmap({ pages: PAGES }));
+  const answers: unknown[] = [];
+  for (const [what, who, page, n, more] of calls) {
+    const at = who % 2;
+    const [proc, file] = [procs[at] as Process, files[at]![who % 4] as DmirrorFile];
+    const va = buffers[at]! + page * PAGE_SIZE;
+    const pages = Math.min(n + 1, PAGES - page);
+    answers.push(answerOf());
+    answers.push(devices.map((device) => procs.map((one, i) => maps(device, one, buffers[i]!))));
+
+    function answerOf(): unknown {
+      switch (what) {
+        case 0:
+          return file.migrateToDev(va, pages);
+        case 1:
+          return file.migrateToSys(va, pages);
+        case 2:
+          return file.read(va, pages);
+        case 3:
+          return file.write(va, Array(pages).fill(more));
+        case 4:
+          return file.exclusive(va, pages);
+        case 5:
+          return file.snapshot(va, pages);
+        case 6:
+          return proc.store32(va, n * 8 + more);
+        case 7:
+          return proc.load32(va);
+        case 8:
+          return proc.dontneed(va, pages * PAGE_SIZE);
+        default:
+          return more === 0 ? proc.fork().exit() : file.tryStore32(va, n);
+      }
+    }
+  }
+  expect(machine.verify({ full: true })).toEqual([]);
+  return answers;
+}
+
+function maps(device: Dmirror, proc: Process, buffer: number): (string | null)[] {
+  return Array.from({ length: PAGES }, (_, i) => device.mappingOf(proc, buffer + i * PAGE_SIZE));
+}
+
+/** When each thing happens while a call waits for the lock of its file, and another one ends. */
+function overlapping(heard: boolean): string[] {
+  const machine = new Machine();
+  if (heard) machine.events.on('*', () => {});
+  const { scheduler } = machine;
+  const proc = machine.createProcess();
+  const file = machine.attach(new Dmirror()).open(proc);
+  const va = proc.mmap({ pages: 2 });
+  const log: string[] = [];
+  const say = (what: string): void => {
+    log.push(`${scheduler.nowNs} ${what}`);
+  };
+  function* hold(): Task<undefined> {
+    file.mutex.tryLock();
+    yield new Delay(10);
+    file.mutex.unlock();
+    return undefined;
+  }
+  function* after(ns: number, name: string, task: Task<unknown>): Task<undefined> {
+    yield new Delay(ns);
+    yield* task;
+    say(name);
+    return undefined;
+  }
+  scheduler.spawn('holder', hold());
+  scheduler.spawn('reader', after(1, 'read', file.readTask(va, 1)));
+  scheduler.spawn('refused', after(2, 'refused', file.readTask(va, 0)));
+  scheduler.spawn('changer', after(3, 'changed', proc.dontneedTask(va, PAGE_SIZE)));
+  scheduler.runAll();
+  return log;
+}
+
+describe('dmirrors that doze', () => {
+  it('are awake as long as one call runs', () => {
+    const log = overlapping(false);
+    expect(log).toEqual(['2 refused', '10 changed', '10 read']);
+    expect(log).toEqual(overlapping(true));
+  });
+
+  it('answer and map as those do that are always told', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 25 }), (calls) => {
+        expect(mirrored(calls, false)).toEqual(mirrored(calls, true));
+      }),
+      { numRuns: 150, seed: 11 },
+    );
+  });
+});
