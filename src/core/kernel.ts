@@ -13,6 +13,7 @@ import type { MemoryWatch } from './memory-watch.ts';
 import type { MigrateVma } from './migrate/migrate-vma.ts';
 import { Mappings } from './mm/mapping.ts';
 import type { Mm } from './mm/mm.ts';
+import { SpareTables } from './mm/page-table.ts';
 import { Tlbs } from './mm/tlb.ts';
 import type { DevPagemap } from './pagemap/pagemap.ts';
 import type { Scheduler } from './sched/scheduler.ts';
@@ -39,6 +40,11 @@ export class Kernel {
   readonly mappings: Mappings;
   /** For calls that need arrays of words. */
   readonly words: WordPool = new WordPool();
+  /**
+   * For page tables. Null where a search for races lets others go first anywhere: who was overtaken may
+   * hold a leaf that its process gave back.
+   */
+  readonly spareTables: SpareTables | null;
   /** Address spaces that are alive. */
   readonly mms: Set<Mm>;
   readonly pagemaps: DevPagemap[];
@@ -60,6 +66,7 @@ export class Kernel {
     this.scheduler = options.scheduler;
     this.events = options.events;
     this.timing = options.timing;
+    this.spareTables = options.scheduler.preempts ? null : new SpareTables();
     const tlbs = new Tlbs();
     this.frames = new Frames(options.pageSize, tlbs);
     this.mappings = new Mappings();

@@ -58,8 +58,15 @@ export class IntervalList {
 
   /** The place of the first notifier from place `first` on that must hear of `range`, or -1. */
   next(first: number, { start, end }: NotifierRange): number {
-    if (!this.#isBuilt) this.#build();
     const { length } = this.all;
+    if (length <= GROUP) {
+      for (let at = first; at < length; at++) {
+        const { toldFrom, toldTo } = this.all[at]!;
+        if (toldFrom < end && toldTo > start) return at;
+      }
+      return -1;
+    }
+    if (!this.#isBuilt) this.#build();
     for (let at = first; at < length; ) {
       const group = Math.floor(at / GROUP);
       const groupEnd = Math.min((group + 1) * GROUP, length);

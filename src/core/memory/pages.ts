@@ -75,9 +75,7 @@ export class Pages {
   frame: Uint32Array<ArrayBuffer> = new Uint32Array(0);
   /** The lower 32 bits of the index. */
   #indexLow: Uint32Array<ArrayBuffer> = new Uint32Array(0);
-  /** A word a device page, section after section; by section, where its words begin. */
-  readonly #driverWords: DriverWords = new DriverWords();
-  #driverDataOfSection: Uint32Array<ArrayBuffer> = new Uint32Array(0);
+  readonly #driverWords: DriverWords = new DriverWords(SECTION_SHIFT);
   /** By section: 0 for RAM, else the id of a pagemap. */
   #pagemapIdOfSection: Uint16Array<ArrayBuffer> = new Uint16Array(0);
   /** What CPUs remember of mapped pages. */
@@ -197,16 +195,22 @@ export class Pages {
 
   /** The driver's own word of a device page: page->zone_device_data. */
   driverDataOf(page: Page): number {
-    return this.#driverWords.get(this.#driverDataAt(page));
+    return this.#driverWords.get(page);
   }
 
   /** @param word 0 to 2^32 - 1; small ones cost less memory */
   setDriverData(page: Page, word: number): void {
-    this.#driverWords.set(this.#driverDataAt(page), word);
+    this.#driverWords.set(page, word);
   }
 
-  #driverDataAt(page: Page): number {
-    return this.#driverDataOfSection[page >>> SECTION_SHIFT]! + (page & (SECTION_PAGES - 1));
+  /** Of a free device page: the next one of a list, or NO_PAGE. */
+  nextFree(page: Page): Page {
+    return this.mapping[page]!;
+  }
+
+  setNextFree(page: Page, next: Page): void {
+    this.#driverWords.touch(page);
+    this.mapping[page] = next;
   }
 
   /** Drops a reference; the last one frees the page (a device's `pageFree` runs at once). */
@@ -403,9 +407,12 @@ export class Pages {
     const section = first >>> SECTION_SHIFT;
     this.#pagemaps[this.#pagemapIdOfSection[section]!] = null;
     this.#pagemapIdOfSection.fill(0, section, (first + rows) >>> SECTION_SHIFT);
-    this.refcount.fill(0, first, first + count);
-    this.mapping.fill(0, first, first + count);
-    this.#driverWords.clear(this.#driverDataAt(first), count);
+    // Free pages have no other references.
+    if (this.#freeDevicePageRefs !== 0) this.refcount.fill(0, first, first + count);
+    for (let page = first; page < first + rows; page += SECTION_PAGES) {
+      // Most of a region is never used, and need not be looked at.
+      if (this.#driverWords.clearSection(page)) this.mapping.fill(0, page, page + SECTION_PAGES);
+    }
     const runs = this.#freeRuns.get(rows);
     if (runs === undefined) this.#freeRuns.set(rows, [first]);
     else runs.push(first);
@@ -414,10 +421,7 @@ export class Pages {
   /** Rows that have a driver's word each. */
   #takeDeviceRows(count: number): Page {
     const first = this.#takeRows(count);
-    const words = this.#driverWords.add(count, GROWTH);
-    for (let row = 0; row < count; row += SECTION_PAGES) {
-      this.#driverDataOfSection[(first + row) >>> SECTION_SHIFT] = words + row;
-    }
+    this.#driverWords.add(first, count, GROWTH);
     return first;
   }
 
@@ -444,7 +448,6 @@ export class Pages {
     this.frame = grown(this.frame, new Uint32Array(rows));
     const sections = rows / SECTION_PAGES;
     this.#pagemapIdOfSection = grown(this.#pagemapIdOfSection, new Uint16Array(sections));
-    this.#driverDataOfSection = grown(this.#driverDataOfSection, new Uint32Array(sections));
   }
 
   #putSlowly(page: Page, left: number): void {

@@ -54,7 +54,7 @@ export class Mm {
     this.pageSize = kernel.pageSize;
     this.pid = pid;
     this.vmas = new VmaList();
-    this.pageTable = new PageTable();
+    this.pageTable = new PageTable(kernel.spareTables);
     this.tlb = new Tlb(kernel.pages, kernel.frames, kernel.pageSize);
     this.mmapLock = new RwSemaphore(kernel.scheduler, `mmap_lock of process ${pid}`);
     this.notifiers = new NotifierSubscriptions(kernel, pid);

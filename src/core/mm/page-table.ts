@@ -9,7 +9,7 @@ const REGION_LEAVES = 512;
 const REGION_PAGES: number = REGION_LEAVES * PTRS_PER_PTE;
 
 interface Region {
-  readonly number: number;
+  number: number;
   readonly leaves: (Leaf | null)[];
   /** Leaves there are. */
   count: number;
@@ -17,12 +17,57 @@ interface Region {
 
 const NO_REGION: Region = { number: -1, leaves: [], count: 0 };
 
+/** Spare leaves, and spare regions, that are kept. */
+const SPARE_MAX = 64;
+
+/**
+ * Leaves and regions that a page table gave back, for whoever needs one next. Processes that live
+ * for a few calls would else make more garbage than anything.
+ */
+export class SpareTables {
+  readonly #leaves: Leaf[] = [];
+  readonly #regions: Region[] = [];
+
+  takeLeaf(): Leaf {
+    return this.#leaves.pop() ?? new Leaf();
+  }
+
+  giveLeaf(leaf: Leaf): void {
+    if (this.#leaves.length >= SPARE_MAX) return;
+    leaf.page.fill(0);
+    leaf.bits.fill(0);
+    this.#leaves.push(leaf);
+  }
+
+  takeRegion(number: number): Region {
+    const spare = this.#regions.pop();
+    if (spare === undefined) return newRegion(number);
+    spare.number = number;
+    return spare;
+  }
+
+  /** All of its leaves have gone. */
+  giveRegion(region: Region): void {
+    if (this.#regions.length < SPARE_MAX) this.#regions.push(region);
+  }
+}
+
+function newRegion(number: number): Region {
+  return { number, leaves: new Array<Leaf | null>(REGION_LEAVES).fill(null), count: 0 };
+}
+
 export class PageTable {
+  readonly #spare: SpareTables | null;
   readonly #regions: Map<number, Region> = new Map();
   /** Numbers of the regions, in order. */
   readonly #order: number[] = [];
   #last: Region = NO_REGION;
   #leaves = 0;
+
+  /** @param spare where leaves come from and go to; null makes each anew */
+  constructor(spare: SpareTables | null = null) {
+    this.#spare = spare;
+  }
 
   /** How many leaves exist. */
   get leafCount(): number {
@@ -48,7 +93,7 @@ export class PageTable {
     if (found !== null) return found;
     const number = Math.floor(vpn / REGION_PAGES);
     const region = this.#regionFor(number);
-    const leaf = new Leaf();
+    const leaf = this.#spare?.takeLeaf() ?? new Leaf();
     region.leaves[leafOfRegion(vpn, number)] = leaf;
     region.count++;
     this.#leaves++;
@@ -61,14 +106,17 @@ export class PageTable {
     const region = this.#regions.get(number);
     if (region === undefined) return;
     const at = leafOfRegion(vpn, number);
-    if (region.leaves[at] === null) return;
+    const leaf = region.leaves[at] ?? null;
+    if (leaf === null) return;
     region.leaves[at] = null;
+    this.#spare?.giveLeaf(leaf);
     region.count--;
     this.#leaves--;
     if (region.count > 0) return;
     this.#regions.delete(number);
     this.#order.splice(this.#order.indexOf(number), 1);
     this.#last = NO_REGION;
+    this.#spare?.giveRegion(region);
   }
 
   /** The first page of [vpn, end) that lies in a leaf; `end` where there is none. Gaps cost nothing. */
@@ -105,8 +153,7 @@ export class PageTable {
   #regionFor(number: number): Region {
     const found = this.#regions.get(number);
     if (found !== undefined) return found;
-    const leaves = new Array<Leaf | null>(REGION_LEAVES).fill(null);
-    const region: Region = { number, leaves, count: 0 };
+    const region = this.#spare?.takeRegion(number) ?? newRegion(number);
     this.#regions.set(number, region);
     const after = this.#order.findIndex((one) => one > number);
     this.#order.splice(after < 0 ? this.#order.length : after, 0, number);

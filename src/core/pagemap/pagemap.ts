@@ -230,7 +230,7 @@ export class FreePages {
   }
 
   push(page: Page): void {
-    this.#kernel.pages.mapping[page] = this.#head;
+    this.#kernel.pages.setNextFree(page, this.#head);
     this.#head = page;
     this.#count++;
   }
@@ -250,8 +250,8 @@ export class FreePages {
     const page = this.#head;
     if (page !== NO_PAGE) {
       const { pages } = this.#kernel;
-      this.#head = pages.mapping[page]!;
-      pages.mapping[page] = 0;
+      this.#head = pages.nextFree(page);
+      pages.setNextFree(page, NO_PAGE);
       pages.setDriverData(page, 0);
       return page;
     }
