@@ -18,30 +18,32 @@ export class Recorder {
   readonly #machine: Machine;
   readonly #options: RecorderOptions;
   readonly #names: OwnerNames = new OwnerNames();
-  readonly #journal: Journal = new Journal(this.#names);
-  #done: Recording | null = null;
+  /** Its rows, too, become the recording's when that is made. */
+  #work: Journal | Recording;
 
   constructor(machine: Machine, options: RecorderOptions = {}) {
     this.#machine = machine;
     this.#options = options;
-    machine.events.attach(this.#journal);
+    this.#work = new Journal(this.#names);
+    machine.events.attach(this.#work);
   }
 
   /** Records so far. */
   get length(): number {
-    return this.#journal.length;
+    return this.#work.length;
   }
 
   /** Listens no more and returns what was recorded; the same recording each time. */
   stop(): Recording {
-    if (this.#done !== null) return this.#done;
-    const journal = this.#journal;
-    this.#machine.events.detach(journal);
-    this.#done = new Recording(this.#meta(), journal.length, () => journal.columns());
-    return this.#done;
+    const work = this.#work;
+    if (work instanceof Recording) return work;
+    this.#machine.events.detach(work);
+    const meta = this.#meta(work.pids);
+    this.#work = new Recording(meta, work.length, () => work.columns());
+    return this.#work;
   }
 
-  #meta(): RecordingMeta {
+  #meta(pids: Iterable<number>): RecordingMeta {
     const { era, pageSize, kernel } = this.#machine;
     const devices = devicesOf(this.#machine, this.#names, this.#options.drivers ?? new Map());
     return {
@@ -51,7 +53,7 @@ export class Recorder {
       ramBytes: kernel.pages.ramPages * pageSize,
       devices,
       program: this.#options.program ?? null,
-      processes: processesOf(this.#machine, this.#journal.pids),
+      processes: processesOf(this.#machine, pids),
       owners: this.#names.all,
     };
   }

@@ -12,7 +12,10 @@ import { isWide, SHAPE_FIELDS, SHAPES } from './schema.ts';
 const THREAD = -1;
 const TIME = -2;
 
-/** Numbers of each width that fit into the first piece, and into those after it, at most. */
+/**
+ * Numbers of 32 bits that fit into the first piece, and into those after it, at most; half as many wide
+ * ones, which is more than most records have.
+ */
 const FIRST_ROOM = 1 << 10;
 const MOST_ROOM = 1 << 15;
 
@@ -31,7 +34,7 @@ export class Rows {
   length = 0;
   /** The piece that is being written, and where its next numbers go. */
   #small: Int32Array = new Int32Array(FIRST_ROOM);
-  #wide: Float64Array = new Float64Array(FIRST_ROOM);
+  #wide: Float64Array = new Float64Array(FIRST_ROOM / 2);
   #smallAt = 0;
   #wideAt = 0;
   readonly #full: Piece[] = [];
@@ -47,8 +50,8 @@ export class Rows {
   /** Begins a row; its fields are put behind. `id` is one more than that of the row before. */
   add(shape: number, id: number, timeNs: number, thread: number): void {
     if (this.length === 0) this.#firstId = id;
-    const room = this.#small.length - ROW_MAX;
-    if (this.#smallAt > room || this.#wideAt > room) this.#newPiece();
+    const { length } = this.#small;
+    if (this.#smallAt > length - ROW_MAX || this.#wideAt > length / 2 - ROW_MAX) this.#newPiece();
     if (thread !== this.#thread) {
       this.#thread = thread;
       this.put(THREAD);
@@ -77,7 +80,7 @@ export class Rows {
     this.#full.push(this.#current());
     const room = Math.min(this.#small.length * 2, MOST_ROOM);
     this.#small = new Int32Array(room);
-    this.#wide = new Float64Array(room);
+    this.#wide = new Float64Array(room / 2);
     this.#smallAt = 0;
     this.#wideAt = 0;
   }

@@ -37,6 +37,7 @@ class Mirror implements Owner, IntervalNotifierOps {
   notifier!: IntervalNotifier;
   calls = 0;
   told = 0;
+  closed = false;
   readonly #log: string[];
 
   constructor(mm: Mm, name: string, log: string[]) {
@@ -56,7 +57,7 @@ class Mirror implements Owner, IntervalNotifierOps {
   }
 
   doze(): void {
-    if (this.calls > 0) return;
+    if (this.calls > 0 || this.closed) return;
     const pages = [...this.mapped];
     const from = Math.min(...pages) * PAGE_SIZE;
     mmuIntervalDoze(this.notifier, from, (Math.max(...pages) + 1) * PAGE_SIZE);
@@ -90,6 +91,7 @@ class Mirror implements Owner, IntervalNotifierOps {
 
   /** Maps a page as drivers do; each part takes time. */
   *map(page: number, reading: number, holding: number): Task<undefined> {
+    if (this.closed) return undefined;
     this.calls++;
     mmuIntervalWake(this.notifier);
     for (let round = 1; ; round++) {
@@ -109,8 +111,22 @@ class Mirror implements Owner, IntervalNotifierOps {
     return undefined;
   }
 
+  /** Closes it for a while, if it is not at work. */
+  *reopen(ns: number): Task<undefined> {
+    if (this.closed || this.calls > 0) return undefined;
+    this.closed = true;
+    yield* mmuIntervalNotifierRemove(this.notifier);
+    this.say(`closed with ${[...this.mapped]}`);
+    this.mapped.clear();
+    if (ns > 0) yield new Delay(ns);
+    this.closed = false;
+    this.insert();
+    return undefined;
+  }
+
   /** A call in which nothing is read. */
   *idle(ns: number): Task<undefined> {
+    if (this.closed) return undefined;
     this.calls++;
     mmuIntervalWake(this.notifier);
     yield new Delay(ns);
@@ -123,7 +139,7 @@ class Mirror implements Owner, IntervalNotifierOps {
 type Step = readonly [what: number, who: number, page: number, ns: number, holding: number];
 
 const step: fc.Arbitrary<Step> = fc.tuple(
-  fc.nat(9),
+  fc.nat(11),
   fc.nat(9),
   fc.nat(PAGES - 1),
   fc.nat(7),
@@ -142,7 +158,8 @@ function play(plan: readonly (readonly Step[])[], heard: boolean): { log: string
   for (const [i, steps] of plan.entries()) machine.scheduler.spawn(`t${i}`, perform(steps));
   machine.scheduler.runAll();
   expect(mm.notifiers.isInvalidating).toBe(false);
-  for (const { name, mapped, lock } of mirrors) {
+  for (const { name, mapped, lock, notifier } of mirrors) {
+    expect(notifier.dozes).toBe(true);
     log.push(`${name} has ${[...mapped]}`);
     expect(lock.tryLock()).toBe(true);
   }
@@ -153,6 +170,7 @@ function play(plan: readonly (readonly Step[])[], heard: boolean): { log: string
       const mirror = mirrors[who]!;
       if (what < 4) yield* mirror.map(page, ns, holding);
       else if (what < 5) yield* mirror.idle(ns);
+      else if (what > 9) yield* mirror.reopen(ns >> 1);
       else yield* change(mirror, what, page, holding + 1, ns);
       yield new Delay(holding);
     }
@@ -244,6 +262,91 @@ describe('notifiers that doze', () => {
     }
   });
 
+  it('fall asleep after a change only, so that one that comes and goes meanwhile is forgotten', () => {
+    const machine = new Machine();
+    const { mm } = machine.createProcess();
+    const [one, two] = [new Mirror(mm, 'one', []), new Mirror(mm, 'two', [])];
+    one.insert();
+    mmuIntervalWake(one.notifier);
+    const range = { mm, start: 0, end: PAGE_SIZE, event: 'clear', owner: null } as const;
+    mm.notifiers.start(range);
+    one.doze();
+    two.insert();
+    machine.run(mmuIntervalNotifierRemove(two.notifier));
+    mm.notifiers.end(range);
+    expect([one.notifier.dozes, two.notifier.dozes]).toEqual([true, false]);
+    mm.notifiers.start(range);
+    expect([one.told, two.told]).toEqual([1, 0]);
+    mm.notifiers.end(range);
+    mmuIntervalWake(one.notifier);
+    mm.notifiers.start(range);
+    expect([one.told, two.told]).toEqual([2, 0]);
+    mm.notifiers.end(range);
+  });
+
+  it('doze on after an invalidation that waited, or that somebody heard', () => {
+    const machine = new Machine();
+    const { scheduler } = machine;
+    const { mm } = machine.createProcess();
+    const mirrors = Array.from({ length: 12 }, (_, i) => new Mirror(mm, `m${i}`, []));
+    for (const mirror of mirrors) mirror.insert();
+    const busy = mirrors[5]!;
+    const range = { mm, start: 0, end: PAGE_SIZE, event: 'clear', owner: null } as const;
+    function* change(): Task<undefined> {
+      yield new Delay(3);
+      const waiting = mm.notifiers.start(range);
+      expect(waiting).toBeDefined();
+      yield* waiting!;
+      mm.notifiers.end(range);
+      return undefined;
+    }
+    const dozing = (): number => mirrors.filter(({ notifier }) => notifier.dozes).length;
+    scheduler.spawn('busy', busy.map(0, 2, 5));
+    scheduler.spawn('change', change());
+    scheduler.runAll();
+    expect(dozing()).toBe(12);
+    const listener = (): void => {};
+    machine.events.on('*', listener);
+    mm.notifiers.start(range);
+    expect(dozing()).toBe(0);
+    mm.notifiers.end(range);
+    machine.events.off('*', listener);
+    expect(dozing()).toBe(12);
+    expect(mm.notifiers.isInvalidating).toBe(false);
+  });
+
+  it('are heard of from when somebody listens on', () => {
+    const heard = (dozing: boolean): string[] => {
+      const machine = new Machine();
+      const { mm } = machine.createProcess();
+      const events: string[] = [];
+      const listen = (): void => {
+        machine.events.on('invalidate_call', ({ notifier, ignored }) => {
+          events.push(`${notifier} ${ignored}`);
+        });
+      };
+      const mirrors = Array.from({ length: 4 }, (_, i) => new Mirror(mm, `m${i}`, []));
+      for (const mirror of mirrors) mirror.insert();
+      if (!dozing) for (const { notifier } of mirrors) mmuIntervalWake(notifier);
+      mmuIntervalWake(mirrors[1]!.notifier);
+      const [own, other] = [mirrors[2]!, mirrors[3]!].map(
+        (owner) => ({ mm, start: 0, end: PAGE_SIZE, event: 'migrate', owner }) as const,
+      );
+      mm.notifiers.start(other!);
+      const { invalidate } = mirrors[1]!;
+      mirrors[1]!.invalidate = (...args) => {
+        listen();
+        return invalidate.apply(mirrors[1]!, args);
+      };
+      mm.notifiers.start(own!);
+      mm.notifiers.end(own!);
+      mm.notifiers.end(other!);
+      return events;
+    };
+    expect(heard(true)).toEqual(heard(false));
+    expect(heard(true)).toEqual(['m1 false', 'm2 false', 'm3 false']);
+  });
+
   it('may be removed', () => {
     const machine = new Machine();
     const { mm } = machine.createProcess();
@@ -274,7 +377,7 @@ describe('IntervalList', () => {
           const one = list.all[at % Math.max(list.all.length, 1)];
           if (what < 3 || one === undefined) {
             list.add(new IntervalNotifier(mm, 0, TASK_SIZE, ops, 1));
-          } else if (what === 3) list.doze(one, Math.min(a, b), Math.max(a, b));
+          } else if (what === 3) list.doze(one, { from: Math.min(a, b), to: Math.max(a, b) });
           else if (what === 4) list.wake(one);
           else if (at % 3 === 0) list.remove(one);
           const range: NotifierRange = {

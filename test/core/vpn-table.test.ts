@@ -90,6 +90,29 @@ describe('blocks that are runs', () => {
     expect([...table.entries()]).toEqual([]);
   });
 
+  it('are not made again for each page that goes and comes back', () => {
+    const pool = new WordPool();
+    const table = new VpnTable(pool);
+    const fill = (): void => {
+      for (let i = 0; i < BLOCK; i++) table.set(i, 100 + i);
+    };
+    fill();
+    const words = pool.take(BLOCK);
+    pool.give(words);
+    for (let trip = 0; trip < 3; trip++) {
+      table.delete(7);
+      table.set(7, 107);
+      const other = pool.take(BLOCK);
+      expect(other).not.toBe(words);
+      pool.give(other);
+    }
+    expect([table.get(6), table.get(7)]).toEqual([106, 107]);
+    for (let i = 0; i < BLOCK; i++) table.delete(i);
+    fill();
+    expect([pool.take(BLOCK), pool.take(BLOCK)]).toContain(words);
+    expect([table.size, table.get(511)]).toEqual([BLOCK, 611]);
+  });
+
   it('have no words, and get words that others left dirty', () => {
     const pool = new WordPool();
     const table = new VpnTable(pool);

@@ -22,6 +22,14 @@ function file(name: string, contents: string | Uint8Array = ''): string {
   return path;
 }
 
+/** Waits until a command that has just begun is at work: ten times what `--version` takes now, or more. */
+async function atWork(): Promise<void> {
+  const start = performance.now();
+  hmmlab(['--version']);
+  const ms = Math.max(700, 9 * (performance.now() - start));
+  await new Promise((resolve) => setTimeout(resolve, ms));
+}
+
 describe('hmmlab import', () => {
   it('turns a packed trace into a page stream, and says what it read', () => {
     const out = join(FOLDER, 'threads.pages.gz');
@@ -105,7 +113,7 @@ describe('hmmlab import', () => {
       out,
     ]);
     child.stdin.write(' L 00001000,8\n'.repeat(100_000));
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await atWork();
     child.kill('SIGINT');
     const code = await new Promise((resolve) => child.on('close', resolve));
     expect(code).toBe(130);
@@ -197,7 +205,7 @@ describe('hmmlab replay', () => {
     child.stderr.on('data', (data) => {
       stderr += data;
     });
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await atWork();
     child.kill('SIGINT');
     const code = await new Promise((resolve) => child.on('close', resolve));
     expect([code, stderr]).toEqual([130, 'hmmlab: interrupted\n']);
@@ -219,7 +227,7 @@ describe('hmmlab replay', () => {
     child.stderr.on('data', (data) => {
       stderr += data;
     });
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await atWork();
     child.kill('SIGINT');
     const code = await new Promise((resolve) => child.on('close', resolve));
     expect([code, stderr]).toEqual([130, 'hmmlab: interrupted\n']);

@@ -51,9 +51,8 @@ export class EventBus extends Listeners {
   callEnd(call: CallInfo, result: number): void {
     const span = this.#open.end('call', call, '');
     if (span === undefined) return;
-    const { id } = span;
     const at = this.#end(span);
-    for (const sink of this.sinks) sink.callEnd(at, id, call, result);
+    for (const sink of this.sinks) sink.callEnd(at, span.id, call, result);
   }
 
   // Faults ---------------------------------------------------------------------------------------
@@ -67,10 +66,9 @@ export class EventBus extends Listeners {
   cpuFaultEnd(_mm: Mm, va: Va, result: CpuFaultResult): void {
     const span = this.#open.end('cpu_fault', this.#scheduler.current, va);
     if (span === undefined) return;
-    const { id } = span;
     const fault = span.info as CpuFaultInfo;
     const at = this.#end(span);
-    for (const sink of this.sinks) sink.cpuFaultEnd(at, id, fault, result);
+    for (const sink of this.sinks) sink.cpuFaultEnd(at, span.id, fault, result);
   }
 
   /** `cause` is the record that led to it, where that was told on another thread. */
@@ -90,10 +88,9 @@ export class EventBus extends Listeners {
   deviceFaultEnd(_mm: Mm, start: Va, _end: Va, result: number): void {
     const span = this.#open.end('device_fault', this.#scheduler.current, start);
     if (span === undefined) return;
-    const { id } = span;
     const fault = span.info as DeviceFaultInfo;
     const at = this.#end(span);
-    for (const sink of this.sinks) sink.deviceFaultEnd(at, id, fault, result);
+    for (const sink of this.sinks) sink.deviceFaultEnd(at, span.id, fault, result);
   }
 
   /** Returns the id of the record, for what it causes on other threads. */
@@ -135,9 +132,8 @@ export class EventBus extends Listeners {
   migrateEnd(info: MigrateInfo, selected: number, migrated: number): void {
     const span = this.#open.end('migrate', info, '');
     if (span === undefined) return;
-    const { id } = span;
     const at = this.#end(span);
-    for (const sink of this.sinks) sink.migrateEnd(at, id, info, selected, migrated);
+    for (const sink of this.sinks) sink.migrateEnd(at, span.id, info, selected, migrated);
   }
 
   migratePhase(info: MigrateInfo, step: MigrateStep, phase: 'begin' | 'end'): void {
@@ -153,9 +149,8 @@ export class EventBus extends Listeners {
   #phaseEnd(info: MigrateInfo, step: MigrateStep): void {
     const span = this.#open.end('migrate_phase', info, step);
     if (span === undefined) return;
-    const { id } = span;
     const at = this.#end(span);
-    for (const sink of this.sinks) sink.phaseEnd(at, id, info, step);
+    for (const sink of this.sinks) sink.phaseEnd(at, span.id, info, step);
   }
 
   // Notifiers ------------------------------------------------------------------------------------
@@ -168,9 +163,8 @@ export class EventBus extends Listeners {
   invalidateEnd(range: NotifierRange): void {
     const span = this.#open.end('invalidate', range, '');
     if (span === undefined) return;
-    const { id } = span;
     const at = this.#end(span);
-    for (const sink of this.sinks) sink.invalidateEnd(at, id, range);
+    for (const sink of this.sinks) sink.invalidateEnd(at, span.id, range);
   }
 
   /** The notifier named `notifier` has heard of `range`. */
@@ -217,7 +211,8 @@ export class EventBus extends Listeners {
   #begin(kind: SpanKind, of: object, part: number | string, info: object, cause?: number): Stamp {
     const at = this.#moment();
     if (cause !== undefined) at.parent = cause;
-    this.#open.begin(at.id, at.parent, this.#scheduler.current, kind, of, part, info);
+    const { id, parent } = at;
+    this.#open.begin({ id, parent, thread: this.#scheduler.current, kind, of, part, info });
     return at;
   }
 

@@ -25,6 +25,7 @@ export class IntervalList {
   }
 
   add(notifier: IntervalNotifier): void {
+    notifier.listed = true;
     this.all.push(notifier);
     this.#isBuilt = false;
   }
@@ -34,12 +35,14 @@ export class IntervalList {
     const at = this.all.lastIndexOf(notifier);
     if (at < 0) return;
     this.wake(notifier);
+    notifier.listed = false;
     this.all.splice(at, 1);
     this.#isBuilt = false;
   }
 
-  /** From now on, `notifier` needs to hear only of changes that touch [from, to). */
-  doze(notifier: IntervalNotifier, from: Va, to: Va): void {
+  /** From now on, `notifier` needs to hear only of changes that touch [from, to). Not if it is not here. */
+  doze(notifier: IntervalNotifier, { from, to }: { readonly from: Va; readonly to: Va }): void {
+    if (!notifier.listed) return;
     if (!notifier.dozes) this.#dozing++;
     notifier.dozes = true;
     notifier.toldFrom = from;

@@ -65,21 +65,27 @@ export class IntervalNotifier {
   readonly ops: IntervalNotifierOps;
   /** Always odd. Of one that dozes, that of the last change it was told of. */
   invalidateSeq: number;
-  /** See `mmuIntervalDoze`. */
+  /** It is told of changes: inserted, and not removed. */
+  listed: boolean;
+  /** See `mmuIntervalDoze`: where its driver has something; null while it is awake. */
+  quiet: { readonly from: Va; readonly to: Va } | null;
+  /** Its driver lets it doze, and it does; an invalidation that waits wakes it for its own time. */
   dozes: boolean;
   /** Changes that touch [toldFrom, toldTo) are told in any case; the whole interval unless it dozes. */
   toldFrom: Va;
   toldTo: Va;
 
   constructor(mm: Mm, start: Va, end: Va, ops: IntervalNotifierOps, invalidateSeq: number) {
-    this.dozes = false;
-    this.toldFrom = start;
-    this.toldTo = end;
     this.mm = mm;
     this.start = start;
     this.end = end;
     this.ops = ops;
     this.invalidateSeq = invalidateSeq;
+    this.listed = false;
+    this.quiet = null;
+    this.dozes = false;
+    this.toldFrom = start;
+    this.toldTo = end;
   }
 }
 
@@ -92,8 +98,13 @@ export class NotifierSubscriptions {
   activeInvalidations = 0;
   readonly #kernel: Kernel;
   readonly #intervals: IntervalList = new IntervalList();
-  /** Ranges that notifiers may have dozed through since the invalidations that run now began. */
+  /**
+   * Ranges that notifiers may have dozed through since the invalidations that run now began, one of each
+   * event and owner.
+   */
   readonly #dozedThrough: NotifierRange[] = [];
+  /** Who may doze once the invalidations that run now have ended. */
+  readonly #sleepy: IntervalNotifier[] = [];
   readonly #deferred: Deferred[] = [];
   readonly #pid: number;
   /** Most address spaces see nobody wait. */
@@ -167,12 +178,24 @@ export class NotifierSubscriptions {
   doze(notifier: IntervalNotifier, from: Va, to: Va): void {
     const isWhole = notifier.start === 0 && notifier.end === TASK_SIZE;
     invariant(isWhole, 'only a notifier of the whole address space dozes');
-    this.#intervals.doze(notifier, from, to);
+    notifier.quiet = { from, to };
+    // Its lock may have been handed to an invalidation that waited for it, or it is not in the list yet.
+    if (this.activeInvalidations > 0) this.#sleepy.push(notifier);
+    else this.#intervals.doze(notifier, notifier.quiet);
   }
 
   /** See `mmuIntervalWake`. */
   wake(notifier: IntervalNotifier): void {
+    notifier.quiet = null;
     this.#wakeAfter(notifier, this.#dozedThrough);
+  }
+
+  #fallAsleep(): void {
+    for (const notifier of this.#sleepy.splice(0)) {
+      const { quiet } = notifier;
+      if (quiet !== null && this.intervals.includes(notifier))
+        this.#intervals.doze(notifier, quiet);
+    }
   }
 
   /** Once awake, it has been told of what it dozed through: of `ranges`, which are not over yet. */
@@ -192,14 +215,25 @@ export class NotifierSubscriptions {
   start(range: NotifierRange): Task<undefined> | undefined {
     if (this.#kernel.events.listening) this.#kernel.events.invalidateBegin(range);
     this.activeInvalidations++;
-    if (!this.#intervals.someDoze || this.#isNoticed()) return this.#callFrom(0, range);
+    if (!this.#intervals.someDoze) return this.#callFrom(0, range);
+    if (this.#someoneCanTell()) {
+      this.#wakeAll(0, range);
+      return this.#callFrom(0, range);
+    }
     this.invalidateSeq |= 1;
-    this.#dozedThrough.push(range);
+    this.#passOver(range);
     return this.#callAwakeFrom(0, range);
   }
 
+  /** Remembers that some may doze through `range`; of two that the same drivers ignore, one will do. */
+  #passOver(range: NotifierRange): void {
+    const { event, owner } = range;
+    const dozed = this.#dozedThrough;
+    if (!dozed.some((one) => one.event === event && one.owner === owner)) dozed.push(range);
+  }
+
   /** Can anybody tell whether a notifier was called: by events, time, or the locks that it takes? */
-  #isNoticed(): boolean {
+  #someoneCanTell(): boolean {
     const { events, timing, scheduler } = this.#kernel;
     return events.listening || timing !== null || scheduler.slowLocks;
   }
@@ -226,6 +260,7 @@ export class NotifierSubscriptions {
       this.#applyDeferred();
       this.#waiters?.wakeAll();
     }
+    if (this.activeInvalidations === 0 && this.#sleepy.length > 0) this.#fallAsleep();
     if (this.#kernel.events.listening) this.#kernel.events.invalidateEnd(range);
   }
 
@@ -268,19 +303,28 @@ export class NotifierSubscriptions {
         this.#wakeAll(i, range);
         return this.#finishFrom(i, result, range, seqBefore);
       }
+      if (this.#kernel.events.listening) {
+        // Since just now: whoever comes after is told as everybody is.
+        this.#wakeAll(i, range);
+        this.#tell(notifier, range, seqBefore);
+        return this.#callFrom(i + 1, range);
+      }
     }
     return this.wholeSpace.start(range);
   }
 
   /**
-   * The notifier at place `at` makes the call for `range` wait, and anything may happen meanwhile.
-   * So nobody dozes any more: who comes before has been told, who comes after will be.
+   * Nobody dozes through `range` any more, of which those before place `at` have been told and those
+   * after it will be: somebody listens, or a notifier makes the call wait and anything may happen
+   * meanwhile.
    */
   #wakeAll(at: number, range: NotifierRange): void {
     const dozed = this.#dozedThrough.splice(0);
     const others = dozed.filter((one) => one !== range);
     for (const [i, notifier] of this.intervals.entries()) {
+      if (!notifier.dozes) continue;
       this.#wakeAfter(notifier, i < at ? dozed : others);
+      this.#sleepy.push(notifier);
     }
   }
 
@@ -368,7 +412,8 @@ export function mmuIntervalNotifierRemoveStep(notifier: IntervalNotifier): Maybe
  * Lets a notifier of the whole address space doze: no lock that its `invalidate` takes is held, nobody is
  * between read begin and read retry, and the driver has nothing outside of [from, to). Until
  * `mmuIntervalWake`, changes elsewhere may pass without a call, unless somebody can tell: by events, by
- * the time it takes, or by the locks it takes.
+ * the time it takes, or by the locks it takes. While an invalidation is running nobody falls
+ * asleep.
  */
 export function mmuIntervalDoze(notifier: IntervalNotifier, from: Va, to: Va): void {
   notifier.mm.notifiers.doze(notifier, from, to);

@@ -28,8 +28,9 @@ export class DriverWords {
     return this.#words[this.#starts[page >>> this.#shift]! + (page & this.#mask)]!;
   }
 
-  /** @param word 0 to 2^32 - 1 */
-  set(page: Page, word: number): void {
+  /** @param value 0 to 2^32 - 1; of others, their lowest 32 bits */
+  set(page: Page, value: number): void {
+    const word = value >>> 0;
     if (word > this.#max) this.#widen(word);
     const section = page >>> this.#shift;
     this.#written[section] = 1;

@@ -21,11 +21,13 @@ interface Block {
   /** Of a run: the first word, and what each is more than the one before; 0 where it is none. */
   first: number;
   step: number;
+  /** Was a run, and some of it went: not made one again before all of it went. */
+  broken: boolean;
 }
 
 const NO_WORDS: Uint32Array = new Uint32Array(0);
 /** No table has it: it stands where there is no block. */
-const NONE: Block = { number: -1, words: NO_WORDS, used: 0, first: 0, step: 0 };
+const NONE: Block = { number: -1, words: NO_WORDS, used: 0, first: 0, step: 0, broken: false };
 
 export class VpnTable {
   readonly #blocks: Map<number, Block> = new Map();
@@ -73,7 +75,7 @@ export class VpnTable {
     block.words[at] = value + 1;
     if (!isNew) return;
     this.#size++;
-    if (++block.used === BLOCK_ENTRIES) this.#fold(block);
+    if (++block.used === BLOCK_ENTRIES && !block.broken) this.#fold(block);
   }
 
   delete(vpn: Vpn): void {
@@ -85,8 +87,9 @@ export class VpnTable {
     if (block.step !== 0) this.#unfold(block);
     if (block.words[at] === 0) return;
     block.words[at] = 0;
-    block.used--;
     this.#size--;
+    // Single entries that go come back soon, so the block stays.
+    if (--block.used === 0) block.broken = false;
   }
 
   /** Erases [first, end). Whole address spaces are fine: gaps are not walked. */
@@ -138,7 +141,7 @@ export class VpnTable {
 
   #add(number: number): Block {
     const words = this.#pool.take(BLOCK_ENTRIES);
-    const block: Block = { number, words, used: 0, first: 0, step: 0 };
+    const block: Block = { number, words, used: 0, first: 0, step: 0, broken: false };
     this.#blocks.set(number, block);
     const known = this.#recent.length;
     if (this.#blocks.size > known && known < RECENT_BLOCKS_MAX) {
@@ -201,6 +204,7 @@ export class VpnTable {
     for (let i = 0; i < BLOCK_ENTRIES; i++) words[i] = wordAt(block, i);
     block.words = words;
     block.step = 0;
+    block.broken = true;
   }
 }
 

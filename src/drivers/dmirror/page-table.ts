@@ -81,11 +81,19 @@ export class MirrorPageTable {
 
   erase(vpn: Vpn): void {
     this.#entries.delete(vpn);
+    this.#trim(vpn, vpn);
   }
 
   /** Erases `first` to `last`, both included. Whole address spaces are fine: no gap is walked. */
   eraseRange(first: Vpn, last: Vpn): void {
     this.#entries.deleteRange(first, last + 1);
+    this.#trim(first, last);
+  }
+
+  /** Nothing is left from `first` to `last`. */
+  #trim(first: Vpn, last: Vpn): void {
+    if (first <= this.#first && last >= this.#first) this.#first = last + 1;
+    if (first <= this.#last && last >= this.#last) this.#last = first - 1;
   }
 
   /** True if anything in [first, end) is mapped exclusively. */
