@@ -18,7 +18,7 @@ export const USAGE = `npm run bench -- [options]
 
   --only NAME      only measurements and figures with NAME in their name; may be repeated
   --rounds N       samples of each thing, 1 to 99 (7); long measurements take fewer
-  --quick          smaller sizes, for a first look: about a minute
+  --quick          smaller sizes, for a first look: a minute and a half
   --json           one JSON document
   --markdown       a table for docs/performance.md
   --compare FILE   ratios to the figures that --json once wrote into FILE

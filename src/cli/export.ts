@@ -7,6 +7,7 @@ import { exportJsonl } from '../trace/export-jsonl.ts';
 import { exportKfd } from '../trace/export-kfd.ts';
 import { EXIT_OK, UsageError } from './errors.ts';
 import { printError } from './output.ts';
+import { checkApart } from './output-path.ts';
 import { writePieces } from './pieces.ts';
 import { packageVersion } from './version.ts';
 
@@ -29,6 +30,7 @@ export const exportCommand: CommandDef<typeof args> = defineCommand({
   async run({ args: given }) {
     const write = formatNamed(given.format);
     if (given.output === '') throw new UsageError('--output: expected a file; found nothing');
+    if (given.output !== undefined) checkApart('--output', given.output, [given.file]);
     await write(readRecording(given.file), given.output);
     return EXIT_OK;
   },

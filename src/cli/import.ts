@@ -9,9 +9,11 @@ import {
   TRACE_FORMATS,
   type TraceFormat,
 } from '../workloads/formats/index.ts';
+import { PageSet } from '../workloads/page-set.ts';
 import type { AccessBatch, MappingChange, WorkloadSink } from '../workloads/types.ts';
 import { EXIT_OK, UsageError } from './errors.ts';
 import { onSignal, print } from './output.ts';
+import { outputPath } from './output-path.ts';
 import { portionRead, ReadingBar, rateText } from './progress.ts';
 
 const FILTER_MAX = 65_536;
@@ -36,7 +38,7 @@ const args = {
     description: 'Entries of the LRU list a thread, whose hits are left out; 0 keeps every access',
     default: '64',
   },
-  'page-size': { type: 'string', description: 'Bytes of a page', default: '4096' },
+  'page-size': { type: 'string', description: 'Bytes of a page; 4096 unless given' },
   instructions: {
     type: 'boolean',
     description: "Of lackey's lines: count instruction fetches, too",
@@ -52,12 +54,10 @@ export const importCommand: CommandDef<typeof args> = defineCommand({
   meta: { name: 'import', description: 'Turns the trace of a real program into a page stream' },
   args,
   async run({ args: given }) {
-    const { file, out } = given;
-    if (out === undefined || out === '') {
-      throw new UsageError('--out: expected a file to write; found none');
-    }
+    const { file } = given;
+    const out = outputPath('--out', given.out ?? '', [file]);
     const entries = wholeNumber('--filter', given.filter, 0, FILTER_MAX);
-    const pageSize = parsePageSize(given['page-size']);
+    const pageSize = parsePageSize(given['page-size'] ?? '4096');
     const format = parseTraceFormat(given.format);
     const program = given.name ?? (file === '-' ? '' : basename(file));
     const output = new PageStreamFile(out);
@@ -69,12 +69,19 @@ export const importCommand: CommandDef<typeof args> = defineCommand({
         ...(format === undefined ? {} : { format }),
         pageSize,
         instructions: given.instructions === true,
-        onStart: (source, header) =>
+        onStart: (source, header) => {
+          if (header !== null && given['page-size'] !== undefined) {
+            throw new UsageError('--page-size: a page stream says that itself');
+          }
+          if (source !== 'lackey' && given.instructions === true) {
+            throw new UsageError(`--instructions: of lackey's lines; found ${source}`);
+          }
           stream.begin(
             header === null
               ? { pageSize, source, program, filter: entries }
               : { ...header, filter: Math.max(header.filter, entries) },
-          ),
+          );
+        },
         onProgress: (progress) => bar.update(portionRead(progress)),
       });
       stream.end();
@@ -84,6 +91,7 @@ export const importCommand: CommandDef<typeof args> = defineCommand({
         file,
         format: found.format,
         lines: counts.lines,
+        passedOver: counts.passedOver,
         accesses: counts.accesses,
         threads: counts.threads,
         filter: entries,
@@ -107,6 +115,8 @@ interface Told {
   readonly file: string;
   readonly format: TraceFormat;
   readonly lines: number;
+  /** Lines that say nothing of accesses: the program's own. */
+  readonly passedOver: number;
   readonly accesses: number;
   readonly threads: number;
   readonly filter: number;
@@ -119,10 +129,11 @@ interface Told {
 
 function summaryText(told: Told, bar: ReadingBar): string {
   const { file, format, lines, accesses, threads, records, pages, mappings, out, bytes } = told;
+  const passedOver = told.passedOver === 0 ? '' : `, ${told.passedOver} lines passed over`;
   const left = told.filter === 0 ? 'all kept' : `${records} kept by a filter of ${told.filter}`;
   return [
     `${file}: ${format}, ${lines} lines, ${accesses} accesses by ${threads} threads (${left})`,
-    `${pages} pages, ${mappings} changes of mappings`,
+    `${pages} pages, ${mappings} changes of mappings${passedOver}`,
     `${bytes} bytes in ${out}, ${rateText(bar.rate(lines))} lines/s`,
   ].join('\n');
 }
@@ -133,7 +144,7 @@ class Importing implements WorkloadSink {
   mappings = 0;
   readonly #entries: number;
   readonly #write: (bytes: Uint8Array) => void;
-  readonly #pages: Set<number> = new Set();
+  readonly #pages: PageSet = new PageSet();
   #writer: PagesWriter | null = null;
   #filter: LruFilter | null = null;
 
@@ -174,13 +185,7 @@ class Importing implements WorkloadSink {
 
   #keep(writer: PagesWriter, batch: AccessBatch): void {
     this.records += batch.count;
-    const pages = this.#pages;
-    let last = -1;
-    for (let i = 0; i < batch.count; i++) {
-      const page = batch.vpn[i]!;
-      if (page !== last) pages.add(page);
-      last = page;
-    }
+    for (let i = 0; i < batch.count; i++) this.#pages.add(batch.vpn[i]!);
     writer.accesses(batch);
   }
 }

@@ -140,8 +140,20 @@ function report(error: unknown): number {
     return EXIT_USAGE;
   }
   if (error instanceof SimError) printError(error.message);
-  else printUnexpected(error);
+  else if (isOutOfMemory(error)) {
+    printError(`the memory does not suffice (${error.message}); expected a smaller input`);
+  } else printUnexpected(error);
   return EXIT_DIFFERENT;
+}
+
+/** V8 had no room for an array, a map or a set. */
+function isOutOfMemory(error: unknown): error is RangeError {
+  return (
+    error instanceof RangeError &&
+    /allocation failed|maximum size|invalid (array|typed array) (buffer )?length/i.test(
+      error.message,
+    )
+  );
 }
 
 for (const stream of [process.stdout, process.stderr]) {

@@ -10,8 +10,8 @@ export class ReplayRecording {
   #recorder: Recorder | null = null;
 
   /** @throws UsageError or InputError where nothing can be written there */
-  constructor(path: string) {
-    this.#path = recordingPath(path);
+  constructor(path: string, inputs: readonly string[]) {
+    this.#path = recordingPath(path, inputs);
   }
 
   /** Call before the first access. */

@@ -4,6 +4,7 @@ import { type CommandDef, defineCommand } from 'citty';
 import { type ReadTraceOptions, readTrace } from '../node/trace-input.ts';
 import type { PagesHeader } from '../workloads/formats/index.ts';
 import { MIXES, type Mix } from '../workloads/mixes/index.ts';
+import { PageSet } from '../workloads/page-set.ts';
 import {
   type AssignRule,
   type PlayDriver,
@@ -85,7 +86,10 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
       given.limit === undefined
         ? null
         : wholeNumber('--limit', given.limit, 1, Number.MAX_SAFE_INTEGER);
-    const recording = given.record === undefined ? null : new ReplayRecording(given.record);
+    const recording =
+      given.record === undefined
+        ? null
+        : new ReplayRecording(given.record, mix === null ? [given.trace] : []);
     const interruption = new AbortController();
     const interrupt = (): void => interruption.abort();
     process.once('SIGINT', interrupt);
@@ -107,14 +111,19 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
               reading,
             );
       let header: PagesHeader | null = null;
-      const play = new LazyPlayer((pageSize) => {
+      const play = new LazyPlayer((pageSize, source) => {
         const memory =
           given.memory === undefined ? null : parseBytes('--memory', given.memory, pageSize);
         const held = pressed ?? (memory === null ? null : Math.floor(memory / pageSize));
         const player = new Player({
           driver,
           devices,
-          rule: ruleOf(assign, devices, pageSize),
+          // Threads of KFD are devices.
+          rule: ruleOf(
+            given.assign === undefined && source === 'kfd' ? 'thread' : assign,
+            devices,
+            pageSize,
+          ),
           batch,
           era,
           pageSize,
@@ -125,9 +134,9 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
       });
       await feed(play, {
         ...reading,
-        onStart: (_format, found) => {
+        onStart: (format, found) => {
           header = found;
-          play.begin(found?.pageSize ?? PAGE_BYTES);
+          play.begin(found?.pageSize ?? PAGE_BYTES, found?.source ?? format);
         },
         onProgress: (portion) => bar.update(portion),
       });
@@ -157,17 +166,18 @@ export const replayCommand: CommandDef<typeof args> = defineCommand({
   },
 });
 
-/** Makes its player when the size of a page is known. */
+/** Makes its player when the trace is known. */
 class LazyPlayer implements WorkloadSink {
-  readonly #make: (pageSize: number) => Player;
+  readonly #make: (pageSize: number, source: string) => Player;
   #player: Player | null = null;
 
-  constructor(make: (pageSize: number) => Player) {
+  constructor(make: (pageSize: number, source: string) => Player) {
     this.#make = make;
   }
 
-  begin(pageSize: number): void {
-    this.#player = this.#make(pageSize);
+  /** @param source what the trace was before it was a page stream, or is */
+  begin(pageSize: number, source: string): void {
+    this.#player = this.#make(pageSize, source);
   }
 
   accesses(batch: AccessBatch): void {
@@ -297,7 +307,7 @@ async function pagesUnder(
   devices: number,
   options: FeedOptions,
 ): Promise<number> {
-  const touched = new Set<number>();
+  const touched = new PageSet();
   await feed(
     {
       accesses: ({ count, vpn }) => {

@@ -4,7 +4,7 @@ import type { Machine } from '../core/machine.ts';
 import { checkRecordingPath, writeRecording } from '../node/recording-file.ts';
 import type { MachineSpec } from '../program/index.ts';
 import { Recorder } from '../trace/recorder.ts';
-import { UsageError } from './errors.ts';
+import { outputPath } from './output-path.ts';
 import type { ReplayRequest } from './replay.ts';
 
 export class RunRecording {
@@ -12,8 +12,8 @@ export class RunRecording {
   #recorder: Recorder | null = null;
 
   /** @throws UsageError or InputError where nothing can be written there */
-  constructor(path: string) {
-    this.#path = recordingPath(path);
+  constructor(path: string, inputs: readonly string[]) {
+    this.#path = recordingPath(path, inputs);
   }
 
   start(machine: Machine, spec: MachineSpec, program: string): void {
@@ -38,10 +38,8 @@ export class RunRecording {
  *
  * @throws UsageError or InputError where nothing can be written there
  */
-export function recordingPath(path: string): string {
-  if (path === '') throw new UsageError('--record: expected a file to write; found nothing');
-  if (path === '-') throw new UsageError('--record: expected a file to write; found "-"');
-  checkRecordingPath(path);
+export function recordingPath(path: string, inputs: readonly string[]): string {
+  checkRecordingPath(outputPath('--record', path, inputs));
   return path;
 }
 

@@ -66,7 +66,8 @@ export const runCommand: CommandDef<typeof args> = defineCommand({
     const text = readText(path);
     const options = { file: path, language };
     const parsed = parsePrograms(text, era === undefined ? options : { ...options, era });
-    const recording = given.record === undefined ? null : await recordingTo(given.record);
+    const recording =
+      given.record === undefined ? null : await recordingTo(given.record, [path, given.spec ?? '']);
     const programs =
       given.program === undefined ? parsed.programs : [programNamed(parsed, given.program, path)];
     if (given.schedule !== undefined) {
@@ -132,9 +133,9 @@ async function timingOf(path: string): Promise<Timing> {
   return (await import('../node/timing-file.ts')).readTiming(path);
 }
 
-async function recordingTo(path: string): Promise<RunRecording> {
+async function recordingTo(path: string, inputs: readonly string[]): Promise<RunRecording> {
   const { RunRecording: Made } = await import('./run-record.ts');
-  return new Made(path);
+  return new Made(path, inputs);
 }
 
 async function tellTime(machine: Machine, json: boolean): Promise<void> {

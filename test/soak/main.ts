@@ -7,7 +7,7 @@ import { SoakError, Turns } from './turns.ts';
 
 const USAGE = `npm run soak -- [options]
 
-  --minutes M   how long (10); fractions are fine
+  --minutes M   how long (10); fractions are fine; one or less is too short to judge memory by
   --seed N      where chance begins (1)
   --json        one JSON object a line
 `;

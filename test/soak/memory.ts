@@ -15,8 +15,9 @@ export interface Verdict {
   readonly flat: boolean;
 }
 
-/** The first part of a run, in which pools and caches fill. */
+/** The first part of a run, in which pools and caches fill, and how many seconds that takes at least. */
 const WARM_UP = 0.25;
+const WARM_UP_SECONDS = 60;
 const SAMPLES_MIN = 4;
 /** What a flat run may seem to grow by: a collection leaves now more, now less. */
 const NOISE_BYTES: number = 12 * 1024 * 1024;
@@ -26,7 +27,8 @@ const NOISE_PART = 0.05;
 export function verdictOf(samples: readonly Sample[]): Verdict | null {
   const last = samples.at(-1);
   if (last === undefined) return null;
-  const judged = samples.filter(({ seconds }) => seconds >= last.seconds * WARM_UP);
+  const warm = Math.max(WARM_UP_SECONDS, last.seconds * WARM_UP);
+  const judged = samples.filter(({ seconds }) => seconds >= warm);
   if (judged.length < SAMPLES_MIN) return null;
   const mean = (values: readonly number[]): number =>
     values.reduce((sum, value) => sum + value, 0) / values.length;

@@ -1,7 +1,15 @@
 // hmmlab import and hmmlab replay, as one types them.
 
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -60,7 +68,7 @@ describe('hmmlab import', () => {
     '{"hmmlab":"pages","version":1,"pageSize":65536,"source":"x","program":"","filter":0}';
   const large = file('large.pages', `${header}\n`);
   const REFUSED: [string[], string][] = [
-    [['import', FIXTURE], '--out: expected a file to write; found none'],
+    [['import', FIXTURE], '--out: expected a file to write; found nothing'],
     [['import', join(FOLDER, 'none'), '--out', 'x'], 'no such file'],
     [['import', FOLDER, '--out', 'x'], 'expected a file; found a directory'],
     [['import', file('empty'), '--out', 'x'], 'the file is empty'],
@@ -84,6 +92,10 @@ describe('hmmlab import', () => {
     [['replay', TRACE, '--era', 'v4'], '--era: expected one of'],
     [['replay', TRACE, '--pressure', '150', '--memory', '1M'], 'it does not go with --memory'],
     [['replay', large, '--assign', 'range:4096'], '--assign: expected range:BYTES, whole pages of'],
+    [['import', FIXTURE, '--out', '-'], '--out: expected a file to write; found "-"'],
+    [['import', TRACE, '--out', file('own.pages'), '--page-size', '4096'], 'says that itself'],
+    [['import', TRACE, '--out', file('own.pages'), '--instructions'], "of lackey's lines; found"],
+    [['replay', TRACE, '--assign', 'range:0x5-0x1=gpu0,*=cpu'], 'that end after they begin'],
     [['replay', TRACE, '--limit', '0'], '--limit: expected a whole number from 1'],
     [['replay', TRACE, '--record', '-'], '--record: expected a file to write'],
     [['replay', TRACE, '--record', join(FOLDER, 'no', 'x')], 'there is no such folder'],
@@ -98,6 +110,36 @@ describe('hmmlab import', () => {
     expect(stderr).toContain(message);
     expect(stderr.trimEnd()).not.toContain('\n');
     expect(readdirSync(FOLDER)).toEqual(before);
+  });
+
+  it('says how many lines were not of valgrind', () => {
+    const out = join(FOLDER, 'talk.pages');
+    const text = '==1== lackey\nhello\n L 00001000,8\n Q 042,8\n S 00002000,8\n S 00003000,8\n';
+    const done = hmmlab(['import', '-', '--out', out], text);
+    expect(done).toMatchObject({ status: 0, stderr: '' });
+    expect(done.stdout).toContain('3 pages, 0 changes of mappings, 2 lines passed over\n');
+  });
+
+  it('and all others leave alone what they read', () => {
+    const trace = file('own.pages.gz', readFileSync(TRACE));
+    const program = file('own.txt', 'machine ram 64MiB\nprogram p\nmmap 0 1 anon rw\nend\n');
+    const recording = join(FOLDER, 'own.hmmrec');
+    expect(hmmlab(['run', program, '--record', recording]).status).toBe(0);
+    const link = join(FOLDER, 'link.pages.gz');
+    symlinkSync(trace, link);
+    for (const [args, path] of [
+      [['import', trace, '--out', trace], trace],
+      [['import', trace, '--out', link], trace],
+      [['replay', trace, '--record', trace], trace],
+      [['run', program, '--record', program], program],
+      [['export', recording, '--format', 'kfd', '--output', recording], recording],
+    ] as const) {
+      const before = readFileSync(path);
+      const refused = hmmlab([...args]);
+      expect(refused).toMatchObject({ status: 2, stdout: '' });
+      expect(refused.stderr).toMatch(/: expected another file than the one that is read; found /);
+      expect(readFileSync(path)).toEqual(before);
+    }
   });
 
   it('leaves nothing behind where it is interrupted', async () => {

@@ -49,6 +49,7 @@ export class ChampSimDecoder implements TraceDecoder {
   get counts(): TraceCounts {
     return {
       lines: this.#lines,
+      passedOver: 0,
       records: this.#out?.records ?? 0,
       accesses: this.#out?.accesses ?? 0,
       threads: Math.max(1, this.#threads.size),

@@ -21,6 +21,8 @@ export interface TraceDecoder {
 export interface TraceCounts {
   /** Lines of text or records of a binary format. */
   readonly lines: number;
+  /** Of text: lines that are neither accesses nor of valgrind, the program's own. */
+  readonly passedOver: number;
   /** Accesses passed on: rows. */
   readonly records: number;
   /** Accesses of the program that the rows stand for. */

@@ -44,6 +44,7 @@ export class KfdDecoder implements TraceDecoder {
   get counts(): TraceCounts {
     return {
       lines: this.#lines,
+      passedOver: 0,
       records: this.#out?.records ?? 0,
       accesses: this.#out?.accesses ?? 0,
       threads: this.#threads.size,

@@ -42,6 +42,7 @@ export class LackeyDecoder implements TraceDecoder {
   #offset = 0;
   #lines = 0;
   #accessLines = 0;
+  #passedOver = 0;
   #out: AccessWriter | null = null;
   #thread = 0;
   readonly #threads: Map<number, number> = new Map();
@@ -58,6 +59,7 @@ export class LackeyDecoder implements TraceDecoder {
   get counts(): TraceCounts {
     return {
       lines: this.#lines,
+      passedOver: this.#passedOver,
       records: this.#out?.records ?? 0,
       accesses: this.#out?.accesses ?? 0,
       threads: Math.max(1, this.#threads.size),
@@ -233,11 +235,15 @@ export class LackeyDecoder implements TraceDecoder {
   /** A line of valgrind's about system calls or threads, or the program's own. */
   #other(line: Uint8Array, out: AccessWriter): void {
     // Only these letters begin anything of interest: "SYSCALL[", "--pid--".
-    if (line[0] !== STORE && line[0] !== 45 && line[0] !== SPACE) return;
+    if (line[0] !== STORE && line[0] !== 45 && line[0] !== SPACE) {
+      this.#passedOver++;
+      return;
+    }
     const text = String.fromCharCode(...line.subarray(0, 2000));
     const scheduled = /SCHED\[(\d+)\]:\s+acquired lock/.exec(text);
-    const call = text.includes('SYSCALL[');
-    if (call || text.startsWith(' --> ')) {
+    const call = text.includes('SYSCALL[') || text.startsWith(' --> ');
+    if (!call && !text.startsWith('--')) this.#passedOver++;
+    if (call) {
       for (const change of this.#syscalls.read(text)) {
         if (change.kind !== 'store')
           out.mapping({ kind: change.kind, start: change.start, pages: change.pages });

@@ -48,7 +48,13 @@ export class PagesDecoder implements TraceDecoder {
 
   get counts(): TraceCounts {
     const records = this.#records;
-    return { lines: records, records, accesses: this.#accesses, threads: this.#threads };
+    return {
+      lines: records,
+      passedOver: 0,
+      records,
+      accesses: this.#accesses,
+      threads: this.#threads,
+    };
   }
 
   push(bytes: Uint8Array, sink: WorkloadSink): void {

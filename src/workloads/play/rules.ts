@@ -90,7 +90,7 @@ function byRange(text: string, rest: string, devices: number, pageSize: number):
     else {
       const first = Math.floor(Number(found[1]) / pageSize);
       const end = Math.ceil(Number(found[2]) / pageSize);
-      if (end <= first) throw bad(text, 'ranges that end after they begin');
+      if (Number(found[2]) <= Number(found[1])) throw bad(text, 'ranges that end after they begin');
       ranges.push({ first, end, agent });
     }
   }
