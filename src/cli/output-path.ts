@@ -1,5 +1,5 @@
 /** Where a command writes: a file, and none that it reads. */
-import { statSync } from 'node:fs';
+import { type Stats, statSync } from 'node:fs';
 import { UsageError } from './errors.ts';
 
 /**
@@ -16,11 +16,21 @@ export function outputPath(flag: string, path: string, inputs: readonly string[]
 
 /** @throws UsageError where `path` is the same file as one of `inputs`, by whatever name */
 export function checkApart(flag: string, path: string, inputs: readonly string[]): void {
-  const output = statSync(path, { throwIfNoEntry: false });
-  if (output === undefined || !output.isFile()) return;
+  const output = fileAt(path);
+  if (output === null) return;
   for (const name of inputs) {
-    const input = name === '-' ? undefined : statSync(name, { throwIfNoEntry: false });
+    const input = fileAt(name);
     if (input?.ino !== output.ino || input.dev !== output.dev) continue;
     throw new UsageError(`${flag}: expected another file than the one that is read; found ${path}`);
+  }
+}
+
+/** Null where there is none; whoever opens it finds out why. */
+function fileAt(path: string): Stats | null {
+  try {
+    const stats = statSync(path);
+    return stats.isFile() ? stats : null;
+  } catch {
+    return null;
   }
 }
