@@ -354,6 +354,9 @@ describe('notifiers that doze', () => {
     two.insert();
     machine.run(mmuIntervalNotifierRemove(one.notifier));
     expect(mm.notifiers.intervals).toEqual([two.notifier]);
+    // To let one doze that is gone means nothing.
+    mmuIntervalDoze(one.notifier, 0, 0);
+    expect([one.notifier.dozes, two.notifier.dozes]).toEqual([false, true]);
     const range = { mm, start: 0, end: PAGE_SIZE, event: 'clear', owner: null } as const;
     expect(mm.notifiers.start(range)).toBeUndefined();
     expect([one.told, two.told]).toEqual([0, 0]);

@@ -72,4 +72,22 @@ describe('free pages', () => {
       expect([kernel.pages.mapping[page], kernel.pages.driverDataOf(page)]).toEqual([0, 0]);
     }
   });
+
+  it('of a region that is gone leave the next one nothing', () => {
+    const machine = new Machine();
+    const { kernel } = machine;
+    const free = new FreePages(kernel);
+    const ops = { migrateToRam: () => 0, pageFree: (page: Page) => free.push(page) };
+    const owner = { name: 'owner' };
+    const region = { type: 'private', owner, ops, bytes: 8 * PAGE_SIZE, name: 'region' } as const;
+    const first = memremapPages(kernel, region) as DevPagemap;
+    free.addRegion(first.firstPage, first.pageCount);
+    const taken = [free.take(), free.take(), free.take()];
+    for (const page of taken) kernel.pages.unlockAndPut(page);
+    expect(taken.map((page) => kernel.pages.mapping[page])).toEqual([0, ...taken.slice(0, 2)]);
+    machine.run(first.unmap());
+    const next = memremapPages(kernel, region) as DevPagemap;
+    expect(next.firstPage).toBe(first.firstPage);
+    expect(taken.map((page) => kernel.pages.mapping[page])).toEqual([0, 0, 0]);
+  });
 });

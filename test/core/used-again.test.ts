@@ -60,6 +60,16 @@ describe('page tables that share spare leaves', () => {
     expect(one.leafFor(5)).not.toBe(leaf);
   });
 
+  it('forget a region that another has now, at the same addresses', () => {
+    const spare = new SpareTables();
+    const [one, two] = [new PageTable(spare), new PageTable(spare)];
+    one.leafFor(5);
+    one.removeLeaf(5);
+    two.leafFor(5);
+    expect(one.leaf(5)).toBeNull();
+    expect([one.leafCount, two.leafCount]).toEqual([0, 1]);
+  });
+
   it('are those of processes, except in a search for races', () => {
     const machine = new Machine();
     const proc = machine.createProcess();

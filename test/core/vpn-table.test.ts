@@ -90,6 +90,16 @@ describe('blocks that are runs', () => {
     expect([...table.entries()]).toEqual([]);
   });
 
+  it('are whole: one value out of line, and there is none', () => {
+    for (const odd of [0, 1, 2, 255, 510, 511]) {
+      const table = new VpnTable();
+      for (let i = 0; i < BLOCK; i++) table.set(i, i === odd ? 7000 : 100 + i);
+      const values = Array.from({ length: BLOCK }, (_, i) => table.get(i));
+      expect(values.findIndex((value, i) => value !== 100 + i)).toBe(odd);
+      expect(values[odd]).toBe(7000);
+    }
+  });
+
   it('are not made again for each page that goes and comes back', () => {
     const pool = new WordPool();
     const table = new VpnTable(pool);

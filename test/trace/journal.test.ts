@@ -221,6 +221,28 @@ describe('anything that can be told', () => {
     expectSame(recording, events);
   });
 
+  it('has room for wide numbers, where there are many', () => {
+    const { machine } = toldOf();
+    const recorder = new Recorder(machine);
+    for (let i = 0; i < 4000; i++) {
+      const info: MigrateInfo = {
+        mm: null,
+        start: i,
+        end: i + 4096,
+        owner: null,
+        cause: 'evict',
+        valid: 2 ** 40 + i,
+      };
+      machine.events.migrateBegin(info);
+      machine.events.migrateEnd(info, 2 ** 33 + i, i);
+    }
+    const ends = [...recorder.stop().of('migrate')].filter((event) => 'selected' in event);
+    expect(ends).toHaveLength(4000);
+    for (const [i, end] of ends.entries()) {
+      expect(end).toMatchObject({ start: i, selected: 2 ** 33 + i, valid: 2 ** 40 + i });
+    }
+  });
+
   it('has the time and the thread of each', () => {
     const { machine } = toldOf();
     const events: SimEvent[] = [];
