@@ -64,6 +64,8 @@ describe('page tables that share spare leaves', () => {
     const spare = new SpareTables();
     const [one, two] = [new PageTable(spare), new PageTable(spare)];
     one.leafFor(5);
+    // What was looked up last is remembered.
+    expect(one.leaf(5)).not.toBeNull();
     one.removeLeaf(5);
     two.leafFor(5);
     expect(one.leaf(5)).toBeNull();
