@@ -104,7 +104,7 @@ export class NotifierSubscriptions {
    */
   readonly #dozedThrough: NotifierRange[] = [];
   /** Who may doze once the invalidations that run now have ended. */
-  readonly #sleepy: IntervalNotifier[] = [];
+  readonly #sleepy: Set<IntervalNotifier> = new Set();
   readonly #deferred: Deferred[] = [];
   readonly #pid: number;
   /** Most address spaces see nobody wait. */
@@ -180,7 +180,7 @@ export class NotifierSubscriptions {
     invariant(isWhole, 'only a notifier of the whole address space dozes');
     notifier.quiet = { from, to };
     // Its lock may have been handed to an invalidation that waited for it, or it is not in the list yet.
-    if (this.activeInvalidations > 0) this.#sleepy.push(notifier);
+    if (this.activeInvalidations > 0) this.#sleepy.add(notifier);
     else this.#intervals.doze(notifier, notifier.quiet);
   }
 
@@ -191,11 +191,10 @@ export class NotifierSubscriptions {
   }
 
   #fallAsleep(): void {
-    for (const notifier of this.#sleepy.splice(0)) {
-      const { quiet } = notifier;
-      if (quiet !== null && this.intervals.includes(notifier))
-        this.#intervals.doze(notifier, quiet);
+    for (const notifier of this.#sleepy) {
+      if (notifier.quiet !== null) this.#intervals.doze(notifier, notifier.quiet);
     }
+    this.#sleepy.clear();
   }
 
   /** Once awake, it has been told of what it dozed through: of `ranges`, which are not over yet. */
@@ -260,7 +259,7 @@ export class NotifierSubscriptions {
       this.#applyDeferred();
       this.#waiters?.wakeAll();
     }
-    if (this.activeInvalidations === 0 && this.#sleepy.length > 0) this.#fallAsleep();
+    if (this.activeInvalidations === 0 && this.#sleepy.size > 0) this.#fallAsleep();
     if (this.#kernel.events.listening) this.#kernel.events.invalidateEnd(range);
   }
 
@@ -324,7 +323,7 @@ export class NotifierSubscriptions {
     for (const [i, notifier] of this.intervals.entries()) {
       if (!notifier.dozes) continue;
       this.#wakeAfter(notifier, i < at ? dozed : others);
-      this.#sleepy.push(notifier);
+      this.#sleepy.add(notifier);
     }
   }
 
